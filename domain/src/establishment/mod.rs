@@ -3,8 +3,5 @@
 mod event;
 mod rules;
 
-#[cfg(test)]
-mod specs;
-
 pub use event::{EstablishmentDefined, EstablishmentEvent};
 pub use rules::{Establishment, EstablishmentCommand, EstablishmentError, EstablishmentKind, decide};

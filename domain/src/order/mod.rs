@@ -7,9 +7,6 @@ pub mod pricing;
 mod state;
 mod status;
 
-#[cfg(test)]
-mod specs;
-
 pub use command::{ChangeStatus, OrderCommand, PlaceOrder, PricedItem};
 pub use decide::{MAX_CLOCK_AHEAD_SECONDS, MAX_ITEMS, MAX_QUANTITY, OrderError, decide};
 pub use event::{

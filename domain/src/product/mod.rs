@@ -3,8 +3,5 @@
 mod event;
 mod rules;
 
-#[cfg(test)]
-mod specs;
-
 pub use event::{ProductAvailabilityChanged, ProductDefined, ProductEvent, ProductModifier};
 pub use rules::{MAX_MODIFIERS, Product, ProductCommand, ProductError, ProductState, decide};
