@@ -1,0 +1,114 @@
+//! The files of one PostgreSQL: where they lie and how they come to be.
+//!
+//! `<data>/postgres/` belongs to the supervising user and holds `lock`,
+//! `password`, `port`, `server.log` and `cluster/`. Only `cluster/` belongs to
+//! the account of the server, so nothing that the server (or whoever takes it
+//! over) can change is written or followed by a supervising root.
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::account::Account;
+use crate::binaries::Binaries;
+use crate::{Error, secret};
+
+/// The role that Comanda connects as; the superuser of its own server.
+pub(crate) const ROLE: &str = "comanda";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) folder: PathBuf,
+}
+
+impl Layout {
+    /// The layout below a data folder, which becomes absolute and free of links:
+    /// a process is recognised by its working folder, which the kernel reports so.
+    pub(crate) fn create(data: &Path) -> Result<Self, Error> {
+        let folder = data.join("postgres");
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        let folder = folder.canonicalize().map_err(Error::io("open the folder", &folder))?;
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn cluster(&self) -> PathBuf {
+        self.folder.join("cluster")
+    }
+
+    pub(crate) fn password(&self) -> PathBuf {
+        self.folder.join("password")
+    }
+
+    pub(crate) fn port(&self) -> PathBuf {
+        self.folder.join("port")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// The major version that made the existing data; `None` where there is none.
+    pub(crate) fn made_by(&self) -> Option<u32> {
+        std::fs::read_to_string(self.cluster().join("PG_VERSION")).ok()?.trim().parse().ok()
+    }
+
+    /// The programs to run this data with: those of the version that made it, or
+    /// for new data the newest.
+    pub(crate) fn binaries(&self, only: Option<&Path>) -> Result<Binaries, Error> {
+        let made_by = self.made_by();
+        Binaries::find(only, made_by).map_err(|error| match (error, made_by) {
+            (Error::NoPostgres { .. }, Some(major)) => Error::OtherMajor { cluster: self.cluster(), major },
+            (error, _) => error,
+        })
+    }
+
+    /// Makes the cluster where there is none. It is built beside its place and
+    /// renamed, so a kill in the middle leaves either none or a whole one.
+    pub(crate) fn initialise(&self, binaries: &Binaries, account: &Account) -> Result<(), Error> {
+        if self.made_by().is_some() {
+            return Ok(());
+        }
+        let (unfinished, password) = (self.folder.join("cluster.new"), self.password());
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))?;
+        }
+        std::fs::create_dir(&unfinished).map_err(Error::io("create the folder", &unfinished))?;
+        std::fs::set_permissions(&unfinished, Permissions::from_mode(0o700))
+            .map_err(Error::io("protect", &unfinished))?;
+        account.own(&unfinished)?;
+        secret::create(&password)?;
+        account.own(&password)?;
+        self.initdb(binaries, account, &unfinished)?;
+        let cluster = self.cluster();
+        std::fs::rename(&unfinished, &cluster).map_err(Error::io("create", &cluster))?;
+        let folder = std::fs::File::open(&self.folder).map_err(Error::io("open", &self.folder))?;
+        folder.sync_all().map_err(Error::io("write", &self.folder))
+    }
+
+    /// Text sorts by bytes (`C`): the same on every machine and after every update
+    /// of the C library, which has broken indexes under other collations. Case is
+    /// still that of Unicode. Checksums tell a failing disk from a bug.
+    fn initdb(&self, binaries: &Binaries, account: &Account, into: &Path) -> Result<(), Error> {
+        let mut initdb = account.command(&binaries.program("initdb"));
+        initdb.arg("--pgdata").arg(into).arg("--pwfile").arg(self.password()).args(["--username", ROLE]);
+        initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--lc-ctype=C.UTF-8"]);
+        initdb.args(["--data-checksums"]);
+        let program = binaries.program("initdb");
+        let said = initdb.output().map_err(Error::io("run", &program))?;
+        if said.status.success() {
+            return Ok(());
+        }
+        let output = String::from_utf8_lossy(&said.stderr).trim().to_owned();
+        Err(Error::from_output(&output, &self.folder, None)
+            .unwrap_or(Error::InitFailed { folder: self.folder.clone(), output }))
+    }
+}
+
+/// Where a database of the server is reached. TLS would protect nothing on
+/// loopback and costs a round trip per connection, so it is not even asked for.
+pub(crate) fn url(port: u16, password: &str, database: &str) -> String {
+    format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
+}
