@@ -41,15 +41,24 @@ impl Account {
     /// Like [`Account::of_this_process`], but existing data keeps its owner: what
     /// an ordinary user began, root continues as that user.
     pub(crate) fn for_cluster(cluster: &Path) -> Result<Self, Error> {
-        let Ok(metadata) = cluster.metadata() else { return Self::of_this_process() };
+        let Ok(metadata) = cluster.metadata() else {
+            return Self::of_this_process();
+        };
         let (ours, owner) = (geteuid(), Uid::from_raw(metadata.uid()));
         if ours.is_root() && !owner.is_root() {
             let user = User::from_uid(owner).ok().flatten();
             let name = user.map_or_else(|| owner.to_string(), |user| user.name);
-            return Ok(Self::Other { name, uid: metadata.uid(), gid: metadata.gid() });
+            return Ok(Self::Other {
+                name,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+            });
         }
         if !ours.is_root() && owner != ours {
-            return Err(Error::ForeignData { folder: cluster.to_owned(), owner: metadata.uid() });
+            return Err(Error::ForeignData {
+                folder: cluster.to_owned(),
+                owner: metadata.uid(),
+            });
         }
         Self::of_this_process()
     }
@@ -66,7 +75,10 @@ impl Account {
     /// `PG…` or locale variable may change what it does or which language it speaks.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin");
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
         if let Self::Other { uid, gid, .. } = self {
             // Setting the uid as root also drops the supplementary groups.
@@ -100,18 +112,33 @@ impl Account {
 
 fn lookup(name: &str) -> Option<Account> {
     let user = User::from_name(name).ok().flatten()?;
-    Some(Account::Other { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    Some(Account::Other {
+        name: user.name,
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+    })
 }
 
 /// Several processes may try at once: whoever finds the password file locked
 /// or the user just made looks again.
 fn create(name: &str) -> Result<Account, Error> {
-    let failed = |reason: String| Error::NoAccount { account: name.to_owned(), reason };
+    let failed = |reason: String| Error::NoAccount {
+        account: name.to_owned(),
+        reason,
+    };
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
         let mut useradd = Command::new("useradd");
-        useradd.args(["--system", "--user-group", "--no-create-home", "--home-dir", "/var/lib/comanda"]);
-        useradd.args(["--shell", "/usr/sbin/nologin", name]).stdin(Stdio::null());
+        useradd.args([
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            "/var/lib/comanda",
+        ]);
+        useradd
+            .args(["--shell", "/usr/sbin/nologin", name])
+            .stdin(Stdio::null());
         let said = useradd.output().map_err(|error| failed(error.to_string()))?;
         if let Some(account) = lookup(name) {
             return Ok(account);

@@ -24,7 +24,11 @@ impl Binaries {
         let folders = only.map_or_else(candidates, |folder| vec![folder.to_owned()]);
         let found = folders.iter().filter_map(|folder| Self::in_folder(folder));
         choose(found, wanted).ok_or_else(|| Error::NoPostgres {
-            looked_in: folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "),
+            looked_in: folders
+                .iter()
+                .map(|f| f.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 
@@ -38,7 +42,10 @@ impl Binaries {
         }
         let said = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
         let major = major_of(&String::from_utf8_lossy(&said.stdout))?;
-        Some(Self { folder: folder.to_owned(), major })
+        Some(Self {
+            folder: folder.to_owned(),
+            major,
+        })
     }
 }
 
@@ -53,7 +60,11 @@ fn choose(found: impl Iterator<Item = Binaries>, wanted: Option<u32>) -> Option<
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let debian = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let debian = std::fs::read_dir(DEBIAN)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"));
     let told = Command::new("pg_config").arg("--bindir").output().ok();
     let told = told.map(|it| PathBuf::from(String::from_utf8_lossy(&it.stdout).trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -77,12 +88,18 @@ mod tests {
     use super::*;
 
     fn at(folder: &str, major: u32) -> Binaries {
-        Binaries { folder: folder.into(), major }
+        Binaries {
+            folder: folder.into(),
+            major,
+        }
     }
 
     #[test]
     fn versions_are_read_as_postgres_prints_them() {
-        assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(
+            major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some(15)
+        );
         assert_eq!(major_of("postgres (PostgreSQL) 17beta1"), Some(17));
         assert_eq!(major_of("bash 5.2"), None);
     }

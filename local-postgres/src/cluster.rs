@@ -23,9 +23,17 @@ pub(crate) struct Layout {
 impl Layout {
     /// The layout below a data folder, which becomes absolute and free of links:
     /// a process is recognised by its working folder, which the kernel reports so.
-    pub(crate) fn create(data: &Path) -> Result<Self, Error> {
+    ///
+    /// Folders that did not exist are opened to the account of the server,
+    /// whatever our umask; those that did keep their modes.
+    pub(crate) fn create(data: &Path, account: &Account) -> Result<Self, Error> {
         let folder = data.join("postgres");
-        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        let mode = if *account == Account::Ourselves { 0o700 } else { 0o755 };
+        let missing: Vec<&Path> = folder.ancestors().take_while(|it| !it.exists()).collect();
+        for &new in missing.iter().rev() {
+            std::fs::create_dir(new).map_err(Error::io("create the folder", new))?;
+            std::fs::set_permissions(new, Permissions::from_mode(mode)).map_err(Error::io("open up", new))?;
+        }
         let folder = folder.canonicalize().map_err(Error::io("open the folder", &folder))?;
         Ok(Self { folder })
     }
@@ -52,7 +60,11 @@ impl Layout {
 
     /// The major version that made the existing data; `None` where there is none.
     pub(crate) fn made_by(&self) -> Option<u32> {
-        std::fs::read_to_string(self.cluster().join("PG_VERSION")).ok()?.trim().parse().ok()
+        std::fs::read_to_string(self.cluster().join("PG_VERSION"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// The programs to run this data with: those of the version that made it, or
@@ -60,7 +72,10 @@ impl Layout {
     pub(crate) fn binaries(&self, only: Option<&Path>) -> Result<Binaries, Error> {
         let made_by = self.made_by();
         Binaries::find(only, made_by).map_err(|error| match (error, made_by) {
-            (Error::NoPostgres { .. }, Some(major)) => Error::OtherMajor { cluster: self.cluster(), major },
+            (Error::NoPostgres { .. }, Some(major)) => Error::OtherMajor {
+                cluster: self.cluster(),
+                major,
+            },
             (error, _) => error,
         })
     }
@@ -93,8 +108,18 @@ impl Layout {
     /// still that of Unicode. Checksums tell a failing disk from a bug.
     fn initdb(&self, binaries: &Binaries, account: &Account, into: &Path) -> Result<(), Error> {
         let mut initdb = account.command(&binaries.program("initdb"));
-        initdb.arg("--pgdata").arg(into).arg("--pwfile").arg(self.password()).args(["--username", ROLE]);
-        initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--lc-ctype=C.UTF-8"]);
+        initdb
+            .arg("--pgdata")
+            .arg(into)
+            .arg("--pwfile")
+            .arg(self.password())
+            .args(["--username", ROLE]);
+        initdb.args([
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--lc-ctype=C.UTF-8",
+        ]);
         initdb.args(["--data-checksums"]);
         let program = binaries.program("initdb");
         let said = initdb.output().map_err(Error::io("run", &program))?;
@@ -102,8 +127,12 @@ impl Layout {
             return Ok(());
         }
         let output = String::from_utf8_lossy(&said.stderr).trim().to_owned();
-        Err(Error::from_output(&output, &self.folder, None)
-            .unwrap_or(Error::InitFailed { folder: self.folder.clone(), output }))
+        Err(
+            Error::from_output(&output, &self.folder, None).unwrap_or(Error::InitFailed {
+                folder: self.folder.clone(),
+                output,
+            }),
+        )
     }
 }
 

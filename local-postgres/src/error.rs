@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 /// [`Error::remedy`] what a person can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no PostgreSQL {} or newer was found (looked in {looked_in})", crate::binaries::OLDEST)]
+    #[error(
+        "no PostgreSQL {} or newer was found (looked in {looked_in})",
+        crate::binaries::OLDEST
+    )]
     NoPostgres { looked_in: String },
     #[error("the data in {} was made by PostgreSQL {major}, which is not installed", cluster.display())]
     OtherMajor { cluster: PathBuf, major: u32 },
@@ -35,7 +38,11 @@ pub enum Error {
     #[error("{name:?} is not a database name: a-z, 0-9 and _, starting with a letter, at most 63")]
     DatabaseName { name: String },
     #[error("cannot {doing} {}", path.display())]
-    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("database {database:?} could not be made ready")]
     Database { database: String, source: sqlx::Error },
 }
@@ -64,10 +71,15 @@ impl Error {
             Self::NoAccount { account, .. } => {
                 format!("create it with `useradd --system {account}`, or run as an ordinary user")
             }
-            Self::PortInUse { .. } => "stop that program, choose another port, or configure none to get a free one".into(),
+            Self::PortInUse { .. } => {
+                "stop that program, choose another port, or configure none to get a free one".into()
+            }
             Self::DiskFull { .. } => "free some space; nothing that was acknowledged is lost".into(),
             Self::Forbidden { folder, .. } => {
-                format!("check owner and mode of {} and of the folders above it", folder.display())
+                format!(
+                    "check owner and mode of {} and of the folders above it",
+                    folder.display()
+                )
             }
             Self::PasswordMissing { .. } => "put the file back from a backup of the data folder".into(),
             Self::InitFailed { .. } => "mend what it names, then start again; nothing was kept of the attempt".into(),
@@ -78,7 +90,10 @@ impl Error {
             Self::DatabaseName { .. } => "choose another name".into(),
             Self::Io { source, path, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => {
-                    format!("check owner and mode of {}, or start with another --data folder", path.display())
+                    format!(
+                        "check owner and mode of {}, or start with another --data folder",
+                        path.display()
+                    )
                 }
                 std::io::ErrorKind::StorageFull => "free some space".into(),
                 _ => "mend what it names, then start again".into(),
@@ -108,6 +123,41 @@ impl Error {
             return Some(Self::PortInUse { port });
         }
         let detail = output.lines().find(|line| line.contains("Permission denied"))?;
-        Some(Self::Forbidden { folder, detail: detail.trim().to_owned() })
+        Some(Self::Forbidden {
+            folder,
+            detail: detail.trim().to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(output: &str) -> Option<Error> {
+        Error::from_output(output, Path::new("/data/postgres"), Some(5433))
+    }
+
+    #[test]
+    fn the_causes_that_postgres_names_are_told_apart() {
+        let full = read("FATAL:  could not write lock file \"postmaster.pid\": No space left on device\n");
+        assert!(matches!(full, Some(Error::DiskFull { .. })), "{full:?}");
+        let taken = read("LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use\nHINT: …\n");
+        assert!(matches!(taken, Some(Error::PortInUse { port: 5433 })), "{taken:?}");
+        let closed = read("LOG:  starting\nFATAL:  could not open file \"global/pg_control\": Permission denied\n");
+        assert!(
+            matches!(&closed, Some(Error::Forbidden { detail, .. }) if detail.contains("pg_control")),
+            "{closed:?}"
+        );
+        assert!(read("PANIC:  could not locate a valid checkpoint record").is_none());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_failures_of_our_own() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(matches!(
+            Error::io("write", Path::new("/data"))(full),
+            Error::DiskFull { .. }
+        ));
     }
 }

@@ -36,7 +36,10 @@ impl Located {
         let notice = format!(
             "PostgreSQL runs as the user {user:?}, which cannot reach {wanted}: the data is in {shown} (choose with --data DIR)"
         );
-        Self { data, notice: Some(notice) }
+        Self {
+            data,
+            notice: Some(notice),
+        }
     }
 }
 
@@ -69,7 +72,10 @@ fn decide(folder: &DataFolder, wanted: PathBuf, account: &Account) -> Result<Loc
         DataFolder::Default(_) if !reached || began_elsewhere => {
             Ok(Located::elsewhere(&wanted, elsewhere, &account.name()))
         }
-        DataFolder::Explicit(_) if !reached => Err(Error::OutOfReach { folder: wanted, account: account.name() }),
+        DataFolder::Explicit(_) if !reached => Err(Error::OutOfReach {
+            folder: wanted,
+            account: account.name(),
+        }),
         DataFolder::Default(_) | DataFolder::Explicit(_) => Ok(Located::at(wanted)),
     }
 }
@@ -82,11 +88,20 @@ fn cluster(data: &Path) -> PathBuf {
 /// every time, another for every checkout, and readable.
 pub(crate) fn fallback(wanted: &Path) -> PathBuf {
     let digest = hex::encode(Sha256::digest(wanted.as_os_str().as_encoded_bytes()));
-    let parent = wanted.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let parent = wanted
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
     let readable: String = parent
         .unwrap_or_else(|| "data".to_owned())
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     Path::new(SHARED).join(format!("{readable}-{}", &digest[..8]))
 }
@@ -102,4 +117,33 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
         },
         None => whole,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fallback_is_stable_readable_and_one_per_checkout() {
+        let one = fallback(Path::new("/root/my shop/.comanda"));
+        assert_eq!(one, Path::new("/var/lib/comanda/my_shop-62eec54f"));
+        assert_ne!(one, fallback(Path::new("/root/other/my shop/.comanda")));
+        assert_eq!(fallback(Path::new("/")).parent(), Some(Path::new(SHARED)));
+    }
+
+    #[test]
+    fn a_path_becomes_absolute_and_free_of_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink(&real, folder.path().join("link")).unwrap();
+        assert_eq!(
+            absolute(&folder.path().join("link/new/data")).unwrap(),
+            real.join("new/data")
+        );
+        assert_eq!(absolute(&folder.path().join("link")).unwrap(), real);
+        assert_eq!(
+            absolute(Path::new("new")).unwrap(),
+            std::env::current_dir().unwrap().canonicalize().unwrap().join("new")
+        );
+    }
 }

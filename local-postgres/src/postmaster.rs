@@ -17,6 +17,7 @@ use crate::Error;
 use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::cluster::Layout;
+use crate::settings::{self, Durability};
 
 /// What one server is started with.
 #[derive(Debug, Clone)]
@@ -25,7 +26,8 @@ pub(crate) struct Launch {
     pub(crate) binaries: Binaries,
     pub(crate) account: Account,
     pub(crate) port: u16,
-    pub(crate) arguments: Vec<String>,
+    pub(crate) connections: u16,
+    pub(crate) durability: Durability,
 }
 
 impl Launch {
@@ -33,15 +35,38 @@ impl Launch {
         self.binaries.program("postgres")
     }
 
+    fn arguments(&self) -> Vec<String> {
+        settings::arguments(&self.layout.cluster(), self.port, self.connections, self.durability)
+    }
+
+    /// Whether a running server is just what this would start.
+    pub(crate) fn matches(&self, pid: i32) -> bool {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        program.ok() == self.program().canonicalize().ok()
+            && line
+                .split_terminator('\0')
+                .skip(1)
+                .eq(self.arguments().iter().map(String::as_str))
+    }
+
     /// The server as a command, writing to its log file; it is not started yet.
     /// Returns also where in the log this start begins.
     pub(crate) fn command(&self) -> Result<(std::process::Command, u64), Error> {
         let path = self.layout.log();
-        let log = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
         let begins = log.metadata().map_err(Error::io("read", &path))?.len();
         let errors = log.try_clone().map_err(Error::io("open", &path))?;
         let mut command = self.account.command(&self.program());
-        command.args(&self.arguments).stdout(Stdio::from(log)).stderr(Stdio::from(errors));
+        command
+            .args(self.arguments())
+            .stdout(Stdio::from(log))
+            .stderr(Stdio::from(errors));
         Ok((command, begins))
     }
 
@@ -71,6 +96,7 @@ fn read_from(path: &Path, offset: u64) -> std::io::Result<String> {
 pub(crate) struct PidFile {
     pub(crate) pid: i32,
     pub(crate) ready: bool,
+    pub(crate) stopping: bool,
 }
 
 impl PidFile {
@@ -83,7 +109,12 @@ impl PidFile {
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let pid = lines.next()?.trim().parse().ok()?;
-        Some(Self { pid, ready: lines.nth(6).is_some_and(|status| status.trim() == "ready") })
+        let status = lines.nth(6).unwrap_or_default().trim();
+        Some(Self {
+            pid,
+            ready: status == "ready",
+            stopping: status == "stopping",
+        })
     }
 }
 
@@ -94,20 +125,16 @@ pub(crate) fn works_in(pid: i32, cluster: &Path) -> bool {
     let folder = std::fs::read_link(proc.join("cwd"));
     let program = std::fs::read_link(proc.join("exe"));
     // After an update of the package the kernel adds " (deleted)" to the program.
-    let is_postgres = program.is_ok_and(|it| it.file_name().is_some_and(|n| n.to_string_lossy().starts_with("postgres")));
+    let is_postgres = program.is_ok_and(|it| {
+        it.file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("postgres"))
+    });
     is_postgres && folder.is_ok_and(|it| it == cluster)
 }
 
 /// The server that runs on this cluster already, if one does.
 pub(crate) fn running(cluster: &Path) -> Option<PidFile> {
     PidFile::read(cluster).filter(|file| works_in(file.pid, cluster))
-}
-
-/// The program and arguments of a running process.
-pub(crate) fn command_line(pid: i32) -> Vec<String> {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line).into_owned();
-    line.split_terminator('\0').map(str::to_owned).collect()
 }
 
 pub(crate) fn signal(pid: i32, signal: Signal) {
@@ -126,7 +153,11 @@ pub(crate) fn clear_leftovers(cluster: &Path) -> Result<(), Error> {
         if Instant::now() > give_up {
             return Err(Error::WillNotEnd { pid });
         }
-        let how = if Instant::now() > insist { Signal::SIGKILL } else { Signal::SIGQUIT };
+        let how = if Instant::now() > insist {
+            Signal::SIGKILL
+        } else {
+            Signal::SIGQUIT
+        };
         processes_in(cluster).for_each(|pid| signal(pid, how));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -150,9 +181,23 @@ mod tests {
     #[test]
     fn the_pid_file_is_read_as_postgres_writes_it() {
         let whole = "4711\n/data/cluster\n1700000000\n5433\n\n127.0.0.1\n  123 456\nready   \n";
-        assert_eq!(PidFile::parse(whole), Some(PidFile { pid: 4711, ready: true }));
-        assert_eq!(PidFile::parse(&whole.replace("ready   ", "starting")), Some(PidFile { pid: 4711, ready: false }));
-        assert_eq!(PidFile::parse("4711\n/data/cluster\n"), Some(PidFile { pid: 4711, ready: false }));
+        let read = |ready, stopping| {
+            Some(PidFile {
+                pid: 4711,
+                ready,
+                stopping,
+            })
+        };
+        assert_eq!(PidFile::parse(whole), read(true, false));
+        assert_eq!(
+            PidFile::parse(&whole.replace("ready   ", "stopping")),
+            read(false, true)
+        );
+        assert_eq!(
+            PidFile::parse(&whole.replace("ready   ", "starting")),
+            read(false, false)
+        );
+        assert_eq!(PidFile::parse("4711\n/data/cluster\n"), read(false, false));
         assert_eq!(PidFile::parse(""), None);
     }
 

@@ -27,9 +27,16 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(Error::io("create", path))?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::io("create", path))?;
     let password = random_hex::<32>()?;
-    file.write_all(password.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
+    file.write_all(password.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(Error::io("write", path))
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Error> {

@@ -38,8 +38,17 @@ pub(crate) fn arguments(cluster: &Path, port: u16, connections: u16, durability:
         ("log_checkpoints", "off".to_owned()),
         ("cluster_name", "comanda".to_owned()),
     ];
-    let mut arguments = vec!["-D".to_owned(), cluster.display().to_string(), "-p".to_owned(), port.to_string()];
-    arguments.extend(settings.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
+    let mut arguments = vec![
+        "-D".to_owned(),
+        cluster.display().to_string(),
+        "-p".to_owned(),
+        port.to_string(),
+    ];
+    arguments.extend(
+        settings
+            .into_iter()
+            .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]),
+    );
     arguments
 }
 

@@ -6,7 +6,10 @@
 //! without a database). A helper process holds the read end of a pipe: when our
 //! end closes, however that happens, it ends the server and removes its folder.
 //! Nothing here depends on a tokio runtime staying alive: each test has its own.
-#![expect(clippy::expect_used, reason = "a test that gets no database has failed; there is nobody to recover")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test that gets no database has failed; there is nobody to recover"
+)]
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::account::Account;
 use crate::cluster::{self, Layout};
 use crate::postmaster::{Launch, PidFile};
-use crate::settings::{self, Durability};
+use crate::settings::Durability;
 use crate::{Error, port, secret};
 
 /// A fresh, empty database on the test server; returns its URL. Every call makes
@@ -28,7 +31,10 @@ pub async fn fresh_database() -> String {
     let name = format!("t_{}", secret::random_hex::<12>().expect("random name"));
     let admin = database_url("postgres");
     let mut admin = PgConnection::connect(&admin).await.expect("connect to the test server");
-    admin.execute(format!("create database {name}").as_str()).await.expect("create a test database");
+    admin
+        .execute(format!("create database {name}").as_str())
+        .await
+        .expect("create a test database");
     database_url(&name)
 }
 
@@ -45,8 +51,15 @@ impl ScratchFolder {
     pub fn new() -> Self {
         let account = Account::of_this_process().expect("a user for PostgreSQL");
         let usual = std::env::temp_dir();
-        let parent = if account.reaches(&usual) { usual } else { PathBuf::from("/tmp") };
-        let made = tempfile::Builder::new().prefix("comanda-test-").tempdir_in(parent).expect("a scratch folder");
+        let parent = if account.reaches(&usual) {
+            usual
+        } else {
+            PathBuf::from("/tmp")
+        };
+        let made = tempfile::Builder::new()
+            .prefix("comanda-test-")
+            .tempdir_in(parent)
+            .expect("a scratch folder");
         let path = made.keep().canonicalize().expect("the scratch folder");
         let watcher = watch(&path);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("open the scratch folder");
@@ -74,10 +87,17 @@ impl Drop for ScratchFolder {
 /// Starts the helper that clears `folder` once we are gone.
 fn watch(folder: &Path) -> Child {
     let mut watcher = Command::new("sh");
-    watcher.arg("-c").arg(include_str!("watch.sh")).arg("comanda-test-watcher").arg(folder);
+    watcher
+        .arg("-c")
+        .arg(include_str!("watch.sh"))
+        .arg("comanda-test-watcher")
+        .arg(folder);
     // Its own group: a Ctrl-C that ends the tests must not end what clears up.
     watcher.current_dir("/").process_group(0);
-    watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    watcher
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     watcher.spawn().expect("a helper process")
 }
 
@@ -108,7 +128,7 @@ impl TestServer {
     fn try_start() -> Result<Self, Error> {
         let mut folder = std::mem::ManuallyDrop::new(ScratchFolder::new());
         let account = Account::of_this_process()?;
-        let layout = Layout::create(folder.path())?;
+        let layout = Layout::create(folder.path(), &account)?;
         let binaries = layout.binaries(None)?;
         layout.initialise(&binaries, &account)?;
         let password = secret::read(&layout.password())?;
@@ -116,16 +136,26 @@ impl TestServer {
         let mut tries = 0;
         let port = loop {
             let port = port::free()?;
-            let arguments = settings::arguments(&layout.cluster(), port, 400, Durability::Throwaway);
             let (layout, binaries, account) = (layout.clone(), binaries.clone(), account.clone());
             tries += 1;
-            match launch(&Launch { layout, binaries, account, port, arguments }) {
+            match launch(&Launch {
+                layout,
+                binaries,
+                account,
+                port,
+                connections: 400,
+                durability: Durability::Throwaway,
+            }) {
                 Ok(()) => break port,
                 Err(Error::PortInUse { .. }) if tries < 10 => {}
                 Err(error) => return Err(error),
             }
         };
-        Ok(Self { port, password, _alive: folder.watcher.stdin.take() })
+        Ok(Self {
+            port,
+            password,
+            _alive: folder.watcher.stdin.take(),
+        })
     }
 }
 
@@ -140,7 +170,10 @@ fn launch(launch: &Launch) -> Result<(), Error> {
             return Err(launch.failure(log_begins));
         }
         if Instant::now() > give_up {
-            return Err(Error::NotReady { log: launch.layout.log(), seconds: limit.as_secs() });
+            return Err(Error::NotReady {
+                log: launch.layout.log(),
+                seconds: limit.as_secs(),
+            });
         }
         std::thread::sleep(Duration::from_millis(10));
     }
