@@ -1,0 +1,237 @@
+//! The committer of a shard: gathers appends into batches and answers each with its outcome.
+//!
+//! Guarantee: an append is acknowledged only when its commit is durable; the appends to a stream
+//! are sent in the order in which they were handed over, one per batch.
+//!
+//! Gathering: while a batch is in flight others arrive, and the next batch is what has arrived. No
+//! timer: a lone append is sent at once, and batches grow exactly as the database slows down.
+//!
+//! On a crash of the process, appends in flight are stored or not; their callers do not know, and
+//! sending them again settles it, because the function recognises an append by its event id. The
+//! same holds when the connection is lost: the batch is sent again whole. Nothing here is needed
+//! for correctness between processes: any number of committers may serve one shard, and the head
+//! lock orders them.
+//!
+//! When the handle is closed or dropped, the queue is drained, and then the task ends.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::StreamId;
+use metrics::{counter, histogram};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{self, Outcome, Prepared};
+use crate::error::Error;
+use crate::ids::{Position, ShardId};
+use crate::queue::Job;
+use crate::session::{Failure, Session, classify};
+
+pub(crate) struct Committer {
+    pub(crate) shard: ShardId,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) session: Session,
+    pub(crate) head: watch::Sender<Position>,
+    pub(crate) closing: CancellationToken,
+    pub(crate) batch_max: usize,
+    pub(crate) batch_max_bytes: usize,
+    pub(crate) reconnect_within: Duration,
+    /// How long to wait for an answer before the connection counts as lost. Longer than the
+    /// server's own time-outs, which end a slow statement with a known outcome.
+    pub(crate) patience: Duration,
+    /// Whether the last attempt to connect failed, so that the next does not wait again.
+    pub(crate) down: bool,
+}
+
+impl Committer {
+    pub(crate) async fn run(mut self) {
+        let mut waiting: VecDeque<Job> = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match self.next_job().await {
+                    Some(job) => waiting.push_back(job),
+                    None => break,
+                }
+            }
+            while let Ok(job) = self.jobs.try_recv() {
+                waiting.push_back(job);
+            }
+            let batch = take_batch(&mut waiting, self.batch_max, self.batch_max_bytes);
+            if let Err(error) = self.commit(batch).await {
+                // The shard is gone: those behind would each wait as long for the same news.
+                for job in waiting.drain(..) {
+                    job.answer(Err(error.clone()));
+                }
+            }
+        }
+        self.session.close().await;
+    }
+
+    async fn next_job(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            job = self.jobs.recv() => job,
+            () = self.closing.cancelled() => {
+                // Takes no more; what is already in comes out, then `None`.
+                self.jobs.close();
+                self.jobs.recv().await
+            }
+        }
+    }
+
+    /// Commits a batch, splitting it where the data of one append is refused. `Err` where the shard
+    /// could not be reached; the batch has been answered in any case.
+    async fn commit(&mut self, batch: Vec<Job>) -> Result<(), Error> {
+        let mut parts = vec![batch];
+        let mut lost = None;
+        while let Some(mut jobs) = parts.pop() {
+            if let Some(error) = &lost {
+                answer_all(jobs, error);
+                continue;
+            }
+            let prepared: Vec<Arc<Prepared>> = jobs.iter().map(|job| Arc::clone(&job.prepared)).collect();
+            match self.send(&prepared).await {
+                Ok(outcomes) => self.answer(jobs, outcomes),
+                Err(error) => match classify(&error) {
+                    Failure::Data if jobs.len() > 1 => {
+                        let second = jobs.split_off(jobs.len() / 2);
+                        parts.push(second);
+                        parts.push(jobs);
+                    }
+                    Failure::Data => answer_rejected(jobs, &error),
+                    Failure::Server => {
+                        tracing::error!(shard = %self.shard, appends = jobs.len(), error = %error, "append failed");
+                        answer_all(jobs, &Error::unavailable("the shard refuses to append", error));
+                    }
+                    Failure::Connection => {
+                        tracing::error!(shard = %self.shard, appends = jobs.len(), error = %error, "shard unreachable");
+                        let error = Error::unavailable("the shard cannot be reached", error);
+                        answer_all(jobs, &error);
+                        lost = Some(error);
+                    }
+                },
+            }
+        }
+        lost.map_or(Ok(()), Err)
+    }
+
+    /// Sends once, and again after a lost connection, until `reconnect_within` has passed.
+    async fn send(&mut self, batch: &[Arc<Prepared>]) -> Result<Vec<Outcome>, sqlx::Error> {
+        let batch: Vec<&Prepared> = batch.iter().map(AsRef::as_ref).collect();
+        let mut deadline = Instant::now();
+        if !self.down {
+            deadline += self.reconnect_within;
+        }
+        loop {
+            let connection = match self.session.connection(deadline).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.down = true;
+                    // Also where the server answers and refuses: nothing can be sent.
+                    return Err(match classify(&error) {
+                        Failure::Connection => error,
+                        Failure::Data | Failure::Server => sqlx::Error::Io(std::io::Error::other(error)),
+                    });
+                }
+            };
+            let started = Instant::now();
+            let answer = timeout_at(started + self.patience, batch::send(connection, self.shard, &batch))
+                .await
+                .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+            self.measure(batch.len(), started);
+            match answer {
+                Err(error) if classify(&error) == Failure::Connection => {
+                    self.session.discard();
+                    if Instant::now() >= deadline {
+                        self.down = true;
+                        return Err(error);
+                    }
+                    tracing::warn!(shard = %self.shard, appends = batch.len(), error = %error, "connection lost, sending again");
+                }
+                answered => {
+                    self.down = false;
+                    return answered;
+                }
+            }
+        }
+    }
+
+    fn measure(&self, appends: usize, started: Instant) {
+        let shard = self.shard.to_string();
+        histogram!("event_store_append_batch_size", "shard" => shard.clone()).record(appends as f64);
+        histogram!("event_store_append_duration_ms", "shard" => shard)
+            .record(started.elapsed().as_secs_f64() * 1000.0);
+    }
+
+    fn answer(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+        let last = outcomes.iter().filter_map(last_position).max();
+        let mut conflicts = 0;
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            let result = match outcome {
+                Outcome::Committed(committed) => Ok(committed),
+                Outcome::Conflict => {
+                    conflicts += 1;
+                    let append = &job.prepared.append;
+                    Err(Error::Conflict { stream: append.stream.clone(), expected: append.expected })
+                }
+                Outcome::NotOwned => Err(Error::NotOwned { slot: job.prepared.slot }),
+            };
+            job.answer(result);
+        }
+        if conflicts > 0 {
+            counter!("event_store_conflicts_total", "shard" => self.shard.to_string()).increment(conflicts);
+        }
+        if let Some(last) = last {
+            self.head.send_modify(|head| *head = last.max(*head));
+        }
+    }
+}
+
+fn last_position(outcome: &Outcome) -> Option<Position> {
+    match outcome {
+        Outcome::Committed(committed) => committed.events.last().map(|event| event.position),
+        Outcome::Conflict | Outcome::NotOwned => None,
+    }
+}
+
+fn answer_all(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        job.answer(Err(error.clone()));
+    }
+}
+
+fn answer_rejected(jobs: Vec<Job>, error: &sqlx::Error) {
+    for job in jobs {
+        let stream = job.prepared.append.stream.clone();
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        // Only the code: a message may quote the data.
+        job.answer(Err(Error::Rejected { stream, reason: format!("SQLSTATE {code}") }));
+    }
+}
+
+/// Takes the next batch: the oldest appends, one per stream; further ones to a stream stay, in
+/// order, for the batches after.
+fn take_batch(waiting: &mut VecDeque<Job>, max: usize, max_bytes: usize) -> Vec<Job> {
+    let mut streams: HashSet<StreamId> = HashSet::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut deferred = VecDeque::new();
+    while let Some(job) = waiting.pop_front() {
+        let full = batch.len() >= max.max(1) || (!batch.is_empty() && bytes + job.prepared.bytes > max_bytes);
+        if full {
+            waiting.push_front(job);
+            break;
+        }
+        if streams.insert(job.prepared.append.stream.clone()) {
+            bytes += job.prepared.bytes;
+            batch.push(job);
+        } else {
+            deferred.push_back(job);
+        }
+    }
+    deferred.append(waiting);
+    *waiting = deferred;
+    batch
+}

@@ -1,0 +1,107 @@
+//! Which shard to ask for a slot: a cached hint. The shard's own slots table has the last word, and
+//! a shard that answers "not mine" makes us read them all again.
+
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::future::join_all;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::ids::{Ownership, ShardId, Slot};
+use crate::shard::Shard;
+
+/// At most this often, however many commands meet a slot that nobody owns.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    shard: ShardId,
+    ownership: Ownership,
+}
+
+/// What was known at one reading.
+#[derive(Debug)]
+struct Known {
+    owners: Vec<Option<Owner>>,
+    /// Whether every shard could be read, so that a slot without owner really has none.
+    complete: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Placement {
+    known: ArcSwap<Known>,
+    last_read: Mutex<Option<Instant>>,
+}
+
+impl Placement {
+    pub(crate) fn unknown() -> Self {
+        let known = Known { owners: vec![None; usize::from(Slot::COUNT)], complete: false };
+        Self { known: ArcSwap::from_pointee(known), last_read: Mutex::new(None) }
+    }
+
+    /// # Errors
+    /// [`Error::NotOwned`], or [`Error::Unavailable`] where a shard that may own it cannot be read.
+    pub(crate) fn owner(&self, slot: Slot) -> Result<ShardId, Error> {
+        let known = self.known.load();
+        match known.owners.get(usize::from(slot.0)).copied().flatten() {
+            Some(owner) => Ok(owner.shard),
+            None if known.complete => Err(Error::NotOwned { slot }),
+            None => Err(Error::Unavailable { reason: "the slot's shard cannot be reached", source: None }),
+        }
+    }
+
+    /// Reads every shard's slots, unless that was done a moment ago. A shard that cannot be read
+    /// keeps what was known of it. Returns how many could be read, with the last failure.
+    pub(crate) async fn refresh(&self, shards: &[std::sync::Arc<Shard>]) -> (usize, Option<sqlx::Error>) {
+        let mut last_read = self.last_read.lock().await;
+        if last_read.is_some_and(|at| at.elapsed() < REFRESH_INTERVAL) {
+            return (shards.len(), None);
+        }
+        let before = self.known.load_full();
+        let mut owners: Vec<Option<Owner>> = vec![None; usize::from(Slot::COUNT)];
+        let (mut readable, mut failure) = (0, None);
+        for (shard, answer) in shards.iter().zip(join_all(shards.iter().map(|shard| owned_slots(shard))).await) {
+            let claims = match answer {
+                Ok(claims) => {
+                    readable += 1;
+                    claims
+                }
+                Err(error) => {
+                    tracing::warn!(shard = %shard.id, error = %error, "cannot read the slots that a shard owns");
+                    failure = Some(error);
+                    remembered(&before, shard.id)
+                }
+            };
+            for (slot, ownership) in claims {
+                // Two shards may both claim a slot after a crash in a move: the highest wins.
+                if let Some(entry) = owners.get_mut(usize::from(slot.0))
+                    && entry.is_none_or(|other| other.ownership < ownership)
+                {
+                    *entry = Some(Owner { shard: shard.id, ownership });
+                }
+            }
+        }
+        self.known.store(std::sync::Arc::new(Known { owners, complete: readable == shards.len() }));
+        *last_read = Some(Instant::now());
+        (readable, failure)
+    }
+}
+
+fn remembered(known: &Known, shard: ShardId) -> Vec<(Slot, Ownership)> {
+    let claims = Slot::all().zip(&known.owners).filter_map(|(slot, owner)| owner.map(|owner| (slot, owner)));
+    claims.filter(|(_, owner)| owner.shard == shard).map(|(slot, owner)| (slot, owner.ownership)).collect()
+}
+
+async fn owned_slots(shard: &Shard) -> Result<Vec<(Slot, Ownership)>, sqlx::Error> {
+    let id: Option<i16> = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_optional(&shard.pool).await?;
+    if id.map(ShardId) != Some(shard.id) {
+        let found = id.map_or_else(|| "not yet a shard".to_owned(), |id| format!("shard {id}"));
+        let message = format!("the database configured for shard {} is {found}", shard.id);
+        return Err(sqlx::Error::Configuration(message.into()));
+    }
+    let rows: Vec<(i16, i64)> =
+        sqlx::query_as("SELECT slot, ownership FROM slots WHERE owned").fetch_all(&shard.pool).await?;
+    Ok(rows.into_iter().filter_map(|(slot, ownership)| Some((Slot::from_i16(slot)?, Ownership(ownership)))).collect())
+}

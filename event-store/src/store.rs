@@ -1,0 +1,190 @@
+//! The event store of a process: its shards, and the way to the right one.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cqrs_es::Aggregate;
+use domain::StoredEvent;
+use futures::future::join_all;
+use metrics::gauge;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::aggregates::AggregateStore;
+use crate::append::{Append, Committed};
+use crate::batch::Prepared;
+use crate::cache::StreamCache;
+use crate::error::Error;
+use crate::ids::{Position, ShardId, Slot};
+use crate::options::Options;
+use crate::placement::Placement;
+use crate::shard::Shard;
+use crate::tail::Tail;
+
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A handle to the log; cheap to clone. When the last one is dropped, what was handed over is still
+/// committed; [`EventStore::close`] waits for that.
+#[derive(Clone)]
+pub struct EventStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    shards: Vec<Arc<Shard>>,
+    placement: Placement,
+    /// One cache per kind of aggregate, made when it is first asked for.
+    caches: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    closing: CancellationToken,
+    committers: TaskTracker,
+}
+
+/// How a shard is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardHealth {
+    pub shard: ShardId,
+    pub reachable: bool,
+    /// Whether it takes appends: reachable, and not restored or promoted a moment ago.
+    pub accepting: bool,
+    /// Whether the server keeps what it acknowledges through a crash.
+    pub durable: bool,
+    /// Units of room taken in the queue, of [`Options::queue_capacity`].
+    pub queue_depth: usize,
+}
+
+impl EventStore {
+    /// Starts a committer per shard and learns who owns what. Shards that cannot be reached do not
+    /// stop the others: their tenants are answered [`Error::Unavailable`] until they are back.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] where the shards' options are wrong, or a database is not the shard
+    /// it is configured as; [`Error::Unavailable`] where no shard can be reached.
+    pub async fn connect(options: Options) -> Result<Self, Error> {
+        let (closing, committers) = (CancellationToken::new(), TaskTracker::new());
+        let mut shards: Vec<Arc<Shard>> = Vec::with_capacity(options.shards.len());
+        for shard in &options.shards {
+            if shards.iter().any(|other| other.id == shard.id) {
+                return Err(Error::Misconfigured(format!("shard {} is configured twice", shard.id)));
+            }
+            shards.push(Arc::new(Shard::start(shard, &options, &closing, &committers)?));
+        }
+        committers.close();
+        let placement = Placement::unknown();
+        match placement.refresh(&shards).await {
+            (_, Some(sqlx::Error::Configuration(problem))) => return Err(Error::Misconfigured(problem.to_string())),
+            (0, Some(error)) => return Err(Error::unavailable("no shard can be reached", error)),
+            (0, None) => return Err(Error::Misconfigured("no shards are configured".to_owned())),
+            (_, _) => {}
+        }
+        let caches = Mutex::new(HashMap::new());
+        Ok(Self { inner: Arc::new(Inner { options, shards, placement, caches, closing, committers }) })
+    }
+
+    /// The streams of one kind of aggregate, by way of `cqrs-es`. All share one cache.
+    pub fn aggregates<A>(&self) -> AggregateStore<A>
+    where
+        A: Aggregate + Clone + 'static,
+        A::Event: StoredEvent,
+    {
+        let mut caches = self.inner.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(StreamCache::<A>::new(self.inner.options.cached_events));
+        let cache = Arc::clone(caches.entry(TypeId::of::<A>()).or_insert_with(|| made()));
+        drop(caches);
+        // Keyed by the type itself, so the downcast always finds it.
+        AggregateStore::new(self.clone(), cache.downcast().unwrap_or_else(|_| made()))
+    }
+
+    /// Appends to one stream, durably, all or nothing.
+    ///
+    /// # Errors
+    /// [`Error`]; only after [`Error::Unavailable`] is the outcome unknown.
+    pub async fn append(&self, append: Append) -> Result<Committed, Error> {
+        let prepared = Arc::new(Prepared::new(append)?);
+        let slot = prepared.slot;
+        let shard = self.owner(slot).await?;
+        gauge!("event_store_queue_depth", "shard" => shard.id.to_string()).set(shard.queue.depth() as f64);
+        match shard.queue.append(Arc::clone(&prepared)).await {
+            Err(Error::NotOwned { .. }) => {
+                let moved_to = self.owner_after_refresh(slot).await?;
+                if moved_to.id == shard.id {
+                    return Err(Error::NotOwned { slot });
+                }
+                moved_to.queue.append(prepared).await
+            }
+            answered => answered,
+        }
+    }
+
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.inner.shards.iter().map(|shard| shard.id).collect()
+    }
+
+    /// The shard that is taken to own a slot.
+    ///
+    /// # Errors
+    /// [`Error::NotOwned`] or [`Error::Unavailable`] where none is known.
+    pub fn shard_of(&self, slot: Slot) -> Result<ShardId, Error> {
+        self.inner.placement.owner(slot)
+    }
+
+    /// Follows a shard's log from behind `after`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`].
+    pub fn tail(&self, shard: ShardId, after: Position) -> Result<Tail, Error> {
+        let shard = self.shard(shard)?;
+        Ok(Tail::new(shard.pool.clone(), shard.head.clone(), after, self.inner.options.poll_interval))
+    }
+
+    /// Asks every shard how it is; bounded to two seconds.
+    pub async fn health(&self) -> Vec<ShardHealth> {
+        join_all(self.inner.shards.iter().map(|shard| health(shard))).await
+    }
+
+    /// Takes no more appends, commits what was handed over, and returns when that is done.
+    pub async fn close(&self) {
+        for shard in &self.inner.shards {
+            shard.queue.close();
+        }
+        self.inner.closing.cancel();
+        self.inner.committers.wait().await;
+    }
+
+    pub(crate) fn shard(&self, id: ShardId) -> Result<&Arc<Shard>, Error> {
+        self.inner.shards.iter().find(|shard| shard.id == id).ok_or(Error::UnknownShard(id))
+    }
+
+    /// The shard taken to own the slot; asks the shards where none is known.
+    pub(crate) async fn owner(&self, slot: Slot) -> Result<Arc<Shard>, Error> {
+        match self.inner.placement.owner(slot) {
+            Ok(id) => self.shard(id).cloned(),
+            Err(_) => self.owner_after_refresh(slot).await,
+        }
+    }
+
+    /// The shard that owns the slot by what the shards say now.
+    pub(crate) async fn owner_after_refresh(&self, slot: Slot) -> Result<Arc<Shard>, Error> {
+        self.inner.placement.refresh(&self.inner.shards).await;
+        self.shard(self.inner.placement.owner(slot)?).cloned()
+    }
+}
+
+async fn health(shard: &Shard) -> ShardHealth {
+    let query = sqlx::query_as::<_, (bool, bool)>(
+        "SELECT state = 'open', \
+                current_setting('fsync')::bool AND current_setting('synchronous_commit') <> 'off' FROM shard",
+    );
+    let answer = timeout(HEALTH_TIMEOUT, query.fetch_one(&shard.pool)).await.ok().and_then(Result::ok);
+    let (accepting, durable) = answer.unwrap_or_default();
+    ShardHealth { shard: shard.id, reachable: answer.is_some(), accepting, durable, queue_depth: shard.queue.depth() }
+}
+
+impl std::fmt::Debug for EventStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStore").field("shards", &self.shards()).finish_non_exhaustive()
+    }
+}
