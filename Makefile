@@ -1,0 +1,33 @@
+# What one does with a checkout of Comanda. `make help` lists it.
+.POSIX:
+.PHONY: help setup up build test lint clean-data
+.DEFAULT_GOAL := help
+
+# The toolchain that scripts/setup found or installed, whatever the PATH says;
+# looked up when a recipe runs, since only `setup` may have installed it.
+CARGO = PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" cargo
+TARGET = $${CARGO_TARGET_DIR:-target}/release
+# On a build server the dependencies are those of Cargo.lock or it fails.
+LOCKED = $${CI:+--locked}
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing: system packages, PostgreSQL, Rust
+	@scripts/setup
+
+up: build ## build, then run the whole platform here (ARGS="--port 9000 --data DIR")
+	@exec "$(TARGET)/comanda" up $(ARGS)
+
+build: setup ## build the comanda binary, target/release/comanda
+	@$(CARGO) build $(LOCKED) --release --bin comanda
+
+test: setup ## run every test; the last line sums them up
+	@$(CARGO) build $(LOCKED) --release --bin comanda </dev/null
+	@PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" scripts/test $(LOCKED)
+
+lint: setup ## formatting, clippy, shell scripts, generated files
+	@PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" scripts/lint $(LOCKED)
+
+clean-data: ## delete the local platform's data (DATA=.comanda); it must not be running
+	@scripts/clean-data "$${DATA:-.comanda}"
