@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 use crate::shutdown::Shutdown;
 
-/// How long a check may take.
+/// How long a check may take, unless told otherwise.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a report is shown again. The routes ask for no token, and asking often must not
+/// How long a report is shown again, unless told otherwise. The routes ask for no token, and asking often must not
 /// become load on what is checked.
 const REPORT_LIFETIME: Duration = Duration::from_millis(500);
 
@@ -96,6 +96,8 @@ pub struct Health {
     checks: Arc<Mutex<BTreeMap<String, Check>>>,
     latest: Arc<tokio::sync::Mutex<Option<(Instant, Report)>>>,
     shutdown: Shutdown,
+    check_timeout: Duration,
+    report_lifetime: Duration,
 }
 
 impl Health {
@@ -105,11 +107,20 @@ impl Health {
             checks: Arc::default(),
             latest: Arc::default(),
             shutdown,
+            check_timeout: CHECK_TIMEOUT,
+            report_lifetime: REPORT_LIFETIME,
         }
     }
 
-    /// Adds a part, or replaces the one of this name. A check that takes over two seconds counts
-    /// as down.
+    /// Other times than two seconds for a check and half a second for a report.
+    #[must_use]
+    pub fn with_times(mut self, check_timeout: Duration, report_lifetime: Duration) -> Self {
+        self.check_timeout = check_timeout;
+        self.report_lifetime = report_lifetime;
+        self
+    }
+
+    /// Adds a part, or replaces the one of this name. A check that takes too long counts as down.
     pub fn register<F, Fut>(&self, name: impl Into<String>, check: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -122,12 +133,12 @@ impl Health {
             .insert(name.into(), check);
     }
 
-    /// The state of every part, at most half a second old.
+    /// The state of every part, as of now or of a report made just before.
     pub async fn report(&self) -> Report {
         // Held while checking: whoever asks meanwhile gets the same report.
         let mut latest = self.latest.lock().await;
         if let Some((made, report)) = latest.as_ref()
-            && made.elapsed() < REPORT_LIFETIME
+            && made.elapsed() < self.report_lifetime
         {
             return report.clone();
         }
@@ -139,12 +150,15 @@ impl Health {
     async fn check_all(&self) -> Report {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let parts = checks.into_iter().map(|(name, check)| async move {
-            let part = tokio::time::timeout(CHECK_TIMEOUT, check()).await.unwrap_or_else(|_| {
-                Part::down(
-                    "does not answer within 2 s",
-                    "see the log of this process and of the part itself",
-                )
-            });
+            let part = tokio::time::timeout(self.check_timeout, check())
+                .await
+                .unwrap_or_else(|_| {
+                    let limit_ms = self.check_timeout.as_millis();
+                    Part::down(
+                        format!("no answer within {limit_ms} ms"),
+                        "see the logs of this process and of the part",
+                    )
+                });
             (name, part)
         });
         let parts: BTreeMap<String, Part> = futures::future::join_all(parts).await.into_iter().collect();
