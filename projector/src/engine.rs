@@ -1,0 +1,343 @@
+//! Applying runs of events: rows and checkpoints in one transaction.
+//!
+//! Guarantee: each event changes each read model exactly once, whoever delivers it and however
+//! often, and whoever else tries to. The compare-and-set of the slot's checkpoint, in the
+//! transaction that writes the rows, is all that this rests on.
+//!
+//! On a crash the open transaction is gone and nothing else was ever kept: the checkpoints say
+//! where to go on. Not needed for correctness: the cached states and checkpoints (the
+//! compare-and-set judges them), and being the only projector (another one costs work, not rows).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use event_store::{Slot, SlotPosition};
+use sqlx::{PgConnection, PgPool};
+
+use crate::checkpoint::{self, Checkpoint, ModelIndex, Step};
+use crate::error::Error;
+use crate::fault::Fault;
+use crate::generation::Generation;
+use crate::intake::Run;
+use crate::isolate::apply_one_by_one;
+use crate::model::{Incoming, ReadModel, Registered, Stretch};
+use crate::parked::{self, Parking};
+use crate::progress::Progress;
+use crate::projection::WriteError;
+
+/// How long a batch may take before it is given up and tried again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What became of some runs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Events that at least one read model had not seen.
+    pub(crate) events: usize,
+    /// Streams parked by a read model.
+    pub(crate) parked: usize,
+    /// Slots of which not everything could be applied, and the position to read them up to.
+    pub(crate) behind: BTreeMap<Slot, SlotPosition>,
+}
+
+pub(crate) struct Engine {
+    read_store: PgPool,
+    generations: Vec<Generation>,
+    models: Vec<Box<dyn ReadModel>>,
+    checkpoints: HashMap<(ModelIndex, Slot), Checkpoint>,
+    /// Slots whose checkpoints must be read again before they are relied on.
+    doubtful: BTreeSet<Slot>,
+    progress: Progress,
+    fault: Option<Fault>,
+}
+
+/// What one batch is going to do, as far as the checkpoints in memory are right.
+#[derive(Debug, Default)]
+struct Plan {
+    steps: Vec<Step>,
+    /// Runs that do not follow a read model's checkpoint.
+    behind: BTreeMap<Slot, SlotPosition>,
+}
+
+enum Failure {
+    /// A read model's rows were refused.
+    Rows(ModelIndex, String),
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Engine {
+    /// Reads the checkpoints of all slots.
+    pub(crate) async fn open(
+        read_store: PgPool,
+        models: &[Registered],
+        generations: Vec<Generation>,
+        progress: Progress,
+        fault: Option<Fault>,
+    ) -> Result<Self, Error> {
+        let checkpoints = {
+            let mut connection = read_store.acquire().await?;
+            checkpoint::load(&mut connection, &generations, None).await?
+        };
+        for ((model, slot), checkpoint) in &checkpoints {
+            progress.record(*slot, *model, *checkpoint);
+        }
+        let models = models.iter().map(Registered::instance).collect();
+        Ok(Self { read_store, generations, models, checkpoints, doubtful: BTreeSet::new(), progress, fault })
+    }
+
+    pub(crate) fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    pub(crate) fn read_store(&self) -> &PgPool {
+        &self.read_store
+    }
+
+    /// The checkpoint of one read model.
+    pub(crate) fn checkpoint(&self, model: ModelIndex, slot: Slot) -> Checkpoint {
+        self.checkpoints.get(&(model, slot)).copied().unwrap_or(Checkpoint::START)
+    }
+
+    /// The lowest checkpoint of a slot over read models: where its events are needed from.
+    pub(crate) fn lowest(&self, slot: Slot) -> Checkpoint {
+        (0..self.generations.len())
+            .map(|model| self.checkpoint(model, slot))
+            .min_by_key(|checkpoint| checkpoint.slot_position)
+            .unwrap_or(Checkpoint::START)
+    }
+
+    /// Applies runs, whole: an error leaves everything as it was, and the same runs can be tried
+    /// again.
+    pub(crate) async fn apply(&mut self, runs: &[Run]) -> Result<Applied, Error> {
+        let result = match tokio::time::timeout(ATTEMPT_TIMEOUT, self.apply_within(runs)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::TimedOut { seconds: ATTEMPT_TIMEOUT.as_secs() }),
+        };
+        if result.is_err() {
+            // The commit itself may have succeeded unnoticed.
+            self.doubt(runs.iter().map(|run| run.slot).collect());
+        }
+        result
+    }
+
+    async fn apply_within(&mut self, runs: &[Run]) -> Result<Applied, Error> {
+        self.refresh().await?;
+        let mut isolated = BTreeSet::new();
+        loop {
+            let mut plan = self.plan(runs);
+            if plan.steps.is_empty() {
+                return Ok(Applied { behind: plan.behind, ..Applied::default() });
+            }
+            match self.attempt(runs, &plan, &isolated).await {
+                Ok((moved, parked)) => {
+                    let lost = self.settle(&plan, &moved);
+                    let events = applied_events(runs, &plan, &moved);
+                    plan.behind.extend(runs.iter().filter(|run| lost.contains(&run.slot)).filter_map(end_of));
+                    return Ok(Applied { events, parked, behind: plan.behind });
+                }
+                Err(Failure::Database(error)) => return Err(error.into()),
+                Err(Failure::Rows(model, reason)) => {
+                    self.models.iter_mut().for_each(|model| model.rolled_back());
+                    let read_model = self.generations[model].read_model;
+                    tracing::warn!(read_model, reason, "rows were refused; finding the event at fault");
+                    isolated.insert(model);
+                }
+            }
+        }
+    }
+
+    /// Which checkpoints the runs move, and which runs do not fit a checkpoint.
+    fn plan(&self, runs: &[Run]) -> Plan {
+        let mut plan = Plan::default();
+        for run in runs {
+            let (Some(first), Some(last)) = (run.events.first(), run.events.last()) else { continue };
+            let last = last.recorded.slot_position;
+            for model in 0..self.generations.len() {
+                let from = self.checkpoint(model, run.slot);
+                if last <= from.slot_position {
+                    continue;
+                }
+                let follows = first.recorded.slot_position.0 <= from.slot_position.0 + 1;
+                if follows && from.continues_in(run.incarnation) {
+                    let to = Checkpoint { slot_position: last, incarnation: run.incarnation };
+                    plan.steps.push(Step { model, slot: run.slot, from, to });
+                } else {
+                    plan.behind.insert(run.slot, last);
+                }
+            }
+        }
+        plan.steps.sort_by_key(|step| (step.model, step.slot));
+        plan
+    }
+
+    /// One transaction. Gives, per step, whether it moved its checkpoint, and how many streams were
+    /// parked.
+    async fn attempt(
+        &mut self,
+        runs: &[Run],
+        plan: &Plan,
+        isolated: &BTreeSet<ModelIndex>,
+    ) -> Result<(Vec<bool>, usize), Failure> {
+        let compare = self.fault != Some(Fault::SkipCompareAndSet);
+        let mut transaction = self.read_store.begin().await?;
+        let moved = checkpoint::advance(&mut transaction, &self.generations, &plan.steps, compare).await?;
+        let mut parking = Parking::default();
+        for (index, model) in self.models.iter_mut().enumerate() {
+            let generation = &self.generations[index];
+            let steps: HashMap<Slot, (Checkpoint, i64)> = plan
+                .steps
+                .iter()
+                .zip(&moved)
+                .filter(|(step, _)| step.model == index)
+                .filter_map(|(step, parked)| Some((step.slot, (step.from, (*parked)?))))
+                .collect();
+            let stretches = stretches(runs, &steps, model.as_ref());
+            let any_parked = steps.values().any(|(_, parked)| *parked > 0);
+            let free = hold_back_parked(&mut transaction, generation, stretches, any_parked, &mut parking).await?;
+            if free.is_empty() {
+                continue;
+            }
+            let poisons = if isolated.contains(&index) {
+                apply_one_by_one(model.as_mut(), &mut transaction, &generation.schema, &free).await?
+            } else {
+                apply_set(index, model.as_mut(), &mut transaction, generation, &free).await?
+            };
+            for poison in poisons {
+                parking.park((index, generation), &free[poison.stretch], poison.event, &poison.error);
+            }
+        }
+        parking.write(&mut transaction, &self.generations).await?;
+        transaction.commit().await?;
+        Ok((moved.iter().map(Option::is_some).collect(), parking.streams()))
+    }
+
+    /// Takes over what was committed. Gives the slots that somebody else has moved.
+    fn settle(&mut self, plan: &Plan, moved: &[bool]) -> BTreeSet<Slot> {
+        self.models.iter_mut().for_each(|model| model.committed());
+        let mut lost = BTreeSet::new();
+        for (step, moved) in plan.steps.iter().zip(moved) {
+            if *moved {
+                self.checkpoints.insert((step.model, step.slot), step.to);
+                self.progress.record(step.slot, step.model, step.to);
+            } else {
+                lost.insert(step.slot);
+            }
+        }
+        self.progress.committed();
+        if !lost.is_empty() {
+            metrics::counter!("projector_lost_slots_total").increment(lost.len() as u64);
+            let slots: Vec<u16> = lost.iter().map(|slot| slot.0).collect();
+            tracing::warn!(?slots, "another projector moved these slots' checkpoints; their states are dropped");
+            self.doubt(lost.clone());
+        }
+        lost
+    }
+
+    /// Drops what is thought to be known of these slots.
+    fn doubt(&mut self, slots: BTreeSet<Slot>) {
+        self.models.iter_mut().for_each(|model| model.forget(&slots));
+        self.doubtful.extend(slots);
+    }
+
+    /// Reads doubtful checkpoints again.
+    pub(crate) async fn refresh(&mut self) -> Result<(), Error> {
+        if self.doubtful.is_empty() {
+            return Ok(());
+        }
+        let slots: Vec<Slot> = self.doubtful.iter().copied().collect();
+        let stored = {
+            let mut connection = self.read_store.acquire().await?;
+            checkpoint::load(&mut connection, &self.generations, Some(&slots)).await?
+        };
+        for slot in slots {
+            for (model, generation) in self.generations.iter().enumerate() {
+                let found = stored.get(&(model, slot)).copied();
+                let read_model = generation.read_model;
+                let checkpoint = found.ok_or(Error::NoCheckpoint { read_model, slot })?;
+                self.checkpoints.insert((model, slot), checkpoint);
+                self.progress.record(slot, model, checkpoint);
+            }
+        }
+        self.doubtful.clear();
+        Ok(())
+    }
+}
+
+fn end_of(run: &Run) -> Option<(Slot, SlotPosition)> {
+    Some((run.slot, run.events.last()?.recorded.slot_position))
+}
+
+/// How many events some read model saw for the first time.
+fn applied_events(runs: &[Run], plan: &Plan, moved: &[bool]) -> usize {
+    let mut from: HashMap<Slot, SlotPosition> = HashMap::new();
+    for (step, _) in plan.steps.iter().zip(moved).filter(|(_, moved)| **moved) {
+        let lowest = from.entry(step.slot).or_insert(step.from.slot_position);
+        *lowest = step.from.slot_position.min(*lowest);
+    }
+    runs.iter()
+        .filter_map(|run| Some((run, *from.get(&run.slot)?)))
+        .map(|(run, from)| run.events.iter().filter(|event| event.recorded.slot_position > from).count())
+        .sum()
+}
+
+/// The events that a read model has not seen, by stream.
+fn stretches<'a>(
+    runs: &'a [Run],
+    steps: &HashMap<Slot, (Checkpoint, i64)>,
+    model: &dyn ReadModel,
+) -> Vec<Stretch<'a>> {
+    let mut stretches: Vec<Stretch<'a>> = vec![];
+    let mut places = HashMap::new();
+    for run in runs {
+        let Some((from, _)) = steps.get(&run.slot) else { continue };
+        let unseen = |event: &&Incoming| event.recorded.slot_position > from.slot_position;
+        for event in run.events.iter().filter(unseen).filter(|event| model.reads(event.recorded.stream.kind())) {
+            let stream = &event.recorded.stream;
+            let place = *places.entry(stream).or_insert_with(|| {
+                stretches.push(Stretch { stream, slot: run.slot, events: vec![] });
+                stretches.len() - 1
+            });
+            stretches[place].events.push(event);
+        }
+    }
+    stretches
+}
+
+/// Lines parked streams' events up behind those already parked, and gives the other streams.
+async fn hold_back_parked<'a>(
+    connection: &mut PgConnection,
+    generation: &Generation,
+    stretches: Vec<Stretch<'a>>,
+    any_parked: bool,
+    parking: &mut Parking,
+) -> Result<Vec<Stretch<'a>>, sqlx::Error> {
+    if !any_parked || stretches.is_empty() {
+        return Ok(stretches);
+    }
+    let parked = parked::among(connection, generation, &stretches).await?;
+    let (held, free): (Vec<_>, Vec<_>) =
+        stretches.into_iter().partition(|stretch| parked.contains(&parked::key_of(stretch)));
+    for stretch in &held {
+        parking.line_up(generation, stretch, 0);
+    }
+    Ok(free)
+}
+
+async fn apply_set(
+    index: ModelIndex,
+    model: &mut dyn ReadModel,
+    connection: &mut PgConnection,
+    generation: &Generation,
+    stretches: &[Stretch<'_>],
+) -> Result<Vec<crate::model::Poison>, Failure> {
+    model.apply(connection, &generation.schema, stretches).await.map_err(|error| match error {
+        error if error.blames_rows() => Failure::Rows(index, error.reason()),
+        WriteError::Database(error) => Failure::Database(error),
+        WriteError::Contradiction(why) => Failure::Rows(index, why.to_owned()),
+    })
+}

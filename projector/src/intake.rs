@@ -1,0 +1,197 @@
+//! From whatever a feed delivers to runs of events that can be applied: duplicates dropped, order
+//! checked, losses found, events decoded.
+//!
+//! A slot's events arrive with dense positions, so one look at the position says which of three
+//! things an event is: at most the checkpoint, a duplicate; the next, good; beyond, proof that
+//! something was lost. A slot with a loss is *behind*: what the feed brings of it is left alone and
+//! the range is read from the log instead, page by page, until it has caught up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use domain::DecodeError;
+use event_store::{Incarnation, RecordedEvent, Slot, SlotPosition};
+
+use crate::checkpoint::Checkpoint;
+use crate::model::Incoming;
+
+/// Why a slot stands still. Nothing of it is skipped or parked: the events stay in the log, and
+/// read models answer as of the last one applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// The next event was written by a later binary. Upgrade this one.
+    Newer { event_type: String, version: String },
+    /// Read models hold more than the log has: it was restored from an older copy.
+    AheadOfLog { checkpoint: SlotPosition, head: SlotPosition },
+    /// The slot was restored or promoted since it was read, so what was read may not be in it.
+    OtherIncarnation { checkpoint: Incarnation, log: Incarnation },
+    /// The log does not have the event after this one, but later ones.
+    Missing { after: SlotPosition },
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer { event_type, version } => {
+                write!(f, "{event_type} {version} is newer than this binary: upgrade it")
+            }
+            Self::AheadOfLog { checkpoint, head } => {
+                write!(f, "read models are at {checkpoint} but the log ends at {head}: rebuild them")
+            }
+            Self::OtherIncarnation { checkpoint, log } => {
+                write!(f, "read models are of incarnation {checkpoint} but the log is of {log}: rebuild them")
+            }
+            Self::Missing { after } => write!(f, "the log has no event after {after}, but later ones"),
+        }
+    }
+}
+
+impl Stopped {
+    /// Whether the log's state explains the stop, so that another look at it may end it.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Newer { .. } => false,
+            Self::AheadOfLog { .. } | Self::OtherIncarnation { .. } | Self::Missing { .. } => true,
+        }
+    }
+}
+
+/// Consecutive events of one slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) slot: Slot,
+    pub(crate) incarnation: Incarnation,
+    /// Dense positions; never empty.
+    pub(crate) events: Vec<Incoming>,
+}
+
+/// What a batch of a feed came to.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) duplicates: usize,
+}
+
+/// The state of a feed's slots between batches.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// Slots to be read from the log, and up to which position at least.
+    behind: BTreeMap<Slot, SlotPosition>,
+    stopped: BTreeMap<Slot, Stopped>,
+}
+
+impl Intake {
+    pub(crate) fn stopped(&self) -> &BTreeMap<Slot, Stopped> {
+        &self.stopped
+    }
+
+    pub(crate) fn stop(&mut self, slot: Slot, why: Stopped) {
+        self.behind.remove(&slot);
+        if self.stopped.get(&slot) != Some(&why) {
+            tracing::error!(slot = slot.0, reason = %why, "a slot stands still");
+            self.stopped.insert(slot, why);
+        }
+    }
+
+    /// Lets slots go on whose stop the log's state explained, for that state to be judged again.
+    pub(crate) fn release(&mut self) {
+        self.stopped.retain(|_, why| !why.may_pass());
+    }
+
+    /// The slot has to be read from the log, up to `target` at least.
+    pub(crate) fn fall_behind(&mut self, slot: Slot, target: SlotPosition) {
+        if !self.stopped.contains_key(&slot) {
+            let known = self.behind.entry(slot).or_insert(target);
+            *known = target.max(*known);
+        }
+    }
+
+    /// A slot that is behind, the one after `last` in turn, so that each gets a page.
+    pub(crate) fn next_behind(&self, last: Option<Slot>) -> Option<(Slot, SlotPosition)> {
+        let after = last.map_or(0, |slot| slot.0.saturating_add(1));
+        let (slot, target) = self.behind.range(Slot(after)..).next().or_else(|| self.behind.iter().next())?;
+        Some((*slot, *target))
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// The slot has been read from the log as far as was known to be necessary.
+    pub(crate) fn caught_up(&mut self, slot: Slot) {
+        self.behind.remove(&slot);
+    }
+
+    /// Sorts what a feed delivered. `lowest` is the lowest checkpoint of a slot over read models.
+    pub(crate) fn sort(&mut self, batch: Vec<RecordedEvent>, lowest: impl Fn(Slot) -> Checkpoint) -> Sorted {
+        let mut sorted = Sorted::default();
+        for (slot, events) in by_slot(batch) {
+            if self.stopped.contains_key(&slot) {
+                continue;
+            }
+            let furthest = events.iter().map(|event| event.slot_position).max();
+            if let (Some(_), Some(furthest)) = (self.behind.get(&slot), furthest) {
+                self.fall_behind(slot, furthest);
+                continue;
+            }
+            self.sort_slot(slot, events, lowest(slot), &mut sorted);
+        }
+        sorted
+    }
+
+    /// Sorts a page read from the log for a slot that is behind.
+    pub(crate) fn sort_page(&mut self, slot: Slot, page: Vec<RecordedEvent>, lowest: Checkpoint) -> Sorted {
+        let mut sorted = Sorted::default();
+        if page.first().is_some_and(|first| first.slot_position.0 > lowest.slot_position.0 + 1) {
+            self.stop(slot, Stopped::Missing { after: lowest.slot_position });
+        } else {
+            self.sort_slot(slot, page, lowest, &mut sorted);
+        }
+        sorted
+    }
+
+    fn sort_slot(&mut self, slot: Slot, events: Vec<RecordedEvent>, lowest: Checkpoint, sorted: &mut Sorted) {
+        let mut at = lowest;
+        let mut run = vec![];
+        let furthest = events.iter().map(|event| event.slot_position).max();
+        for recorded in events {
+            if recorded.slot_position <= at.slot_position {
+                sorted.duplicates += 1;
+                continue;
+            }
+            if recorded.slot_position.0 > at.slot_position.0 + 1 {
+                metrics::counter!("projector_gaps_total").increment(1);
+                tracing::warn!(slot = slot.0, after = at.slot_position.0, "events were lost on the way; reading the log");
+                self.fall_behind(slot, furthest.unwrap_or(recorded.slot_position));
+                break;
+            }
+            if !at.continues_in(recorded.incarnation) {
+                let (checkpoint, log) = (at.incarnation, recorded.incarnation);
+                self.stop(slot, Stopped::OtherIncarnation { checkpoint, log });
+                break;
+            }
+            let content = match recorded.decode() {
+                Ok(event) => Ok(event),
+                Err(error @ DecodeError::Malformed { .. }) => Err(error.to_string()),
+                Err(DecodeError::Newer { event_type, version }) => {
+                    self.stop(slot, Stopped::Newer { event_type, version });
+                    break;
+                }
+            };
+            at = Checkpoint { slot_position: recorded.slot_position, incarnation: recorded.incarnation };
+            run.push(Incoming { recorded, content });
+        }
+        if !run.is_empty() {
+            sorted.runs.push(Run { slot, incarnation: at.incarnation, events: run });
+        }
+    }
+}
+
+/// A batch by slot, each slot's events in order of delivery.
+fn by_slot(batch: Vec<RecordedEvent>) -> BTreeMap<Slot, Vec<RecordedEvent>> {
+    let mut slots: BTreeMap<Slot, Vec<RecordedEvent>> = BTreeMap::new();
+    for event in batch {
+        slots.entry(event.slot).or_default().push(event);
+    }
+    slots
+}

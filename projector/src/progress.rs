@@ -1,0 +1,160 @@
+//! What a projector has done, for whoever shares its process: committed checkpoints, so that a
+//! query which waits for its own write wakes at once, and how it is doing, for health.
+//!
+//! A hint, never the truth: the truth is the checkpoint that commits with the rows. A reader woken
+//! here looks there before it answers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use event_store::{PositionToken, ShardId, Slot};
+use service::health::Part;
+use tokio::sync::watch;
+
+use crate::checkpoint::{Checkpoint, ModelIndex};
+use crate::intake::Stopped;
+
+/// Shared by all feeds of a projector. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Progress(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    read_models: Vec<&'static str>,
+    /// By slot; each holds a checkpoint per read model. One channel a slot, so that a commit wakes
+    /// only those who wait for that slot.
+    slots: Vec<watch::Sender<Vec<Checkpoint>>>,
+    /// Counts commits of whatever slot.
+    commits: watch::Sender<u64>,
+    shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+}
+
+/// How one shard's feed is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// The feed has not begun: a database does not answer.
+    pub start_problem: bool,
+    /// Batches cannot be written, and are tried again.
+    pub read_store_problem: bool,
+    /// The log cannot be read, and is tried again.
+    pub log_problem: bool,
+    /// Slots that stand still until something is done about them.
+    pub stopped: BTreeMap<Slot, Stopped>,
+    /// Events in the log and not yet in the read model, as last compared.
+    pub lag_events: BTreeMap<&'static str, i64>,
+    /// Streams parked, in all of the read store's slots.
+    pub parked_streams: BTreeMap<&'static str, i64>,
+}
+
+impl ShardStatus {
+    /// What is wrong, for `/health`: names no host, credential or tenant.
+    fn problems(&self, shard: ShardId) -> Vec<String> {
+        let mut problems = vec![];
+        let mut say = |wrong: bool, what: &str| {
+            if wrong {
+                problems.push(format!("shard {shard}: {what}"));
+            }
+        };
+        say(self.start_problem, "the feed has not started");
+        say(self.read_store_problem, "batches cannot be written");
+        say(self.log_problem, "the log cannot be read");
+        problems.extend(self.stopped.iter().take(3).map(|(slot, why)| format!("slot {slot} stands still: {why}")));
+        if self.stopped.len() > 3 {
+            problems.push(format!("{} slots of shard {shard} stand still", self.stopped.len()));
+        }
+        problems
+    }
+}
+
+impl Progress {
+    pub(crate) fn new(read_models: Vec<&'static str>) -> Self {
+        let start = vec![Checkpoint::START; read_models.len()];
+        let slots = Slot::all().map(|_| watch::Sender::new(start.clone())).collect();
+        Self(Arc::new(Inner { read_models, slots, commits: watch::Sender::new(0), shards: Mutex::default() }))
+    }
+
+    /// The committed checkpoint of a read model; `None` for one that this projector does not keep.
+    pub fn checkpoint(&self, read_model: &str, slot: Slot) -> Option<Checkpoint> {
+        let index = self.0.read_models.iter().position(|name| *name == read_model)?;
+        self.0.slots.get(usize::from(slot.0))?.borrow().get(index).copied()
+    }
+
+    /// Whether all of these read models hold the token's event.
+    pub fn has_reached(&self, read_models: &[&str], token: &PositionToken) -> bool {
+        read_models
+            .iter()
+            .all(|read_model| self.checkpoint(read_model, token.slot).is_some_and(|at| covers(at, token)))
+    }
+
+    /// Waits until all of these read models hold the token's event. Unbounded: the caller brings
+    /// the time-out. Safe to drop.
+    pub async fn reached(&self, read_models: &[&str], token: &PositionToken) {
+        let Some(slot) = self.0.slots.get(usize::from(token.slot.0)) else { return std::future::pending().await };
+        let mut changes = slot.subscribe();
+        while !self.has_reached(read_models, token) {
+            // Cannot fail: the sender lives in self.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Changes whenever a checkpoint of the slot does.
+    pub fn subscribe(&self, slot: Slot) -> Option<watch::Receiver<Vec<Checkpoint>>> {
+        Some(self.0.slots.get(usize::from(slot.0))?.subscribe())
+    }
+
+    /// Changes whenever a batch is committed.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.subscribe()
+    }
+
+    /// How the feeds are doing, for `/health`. Reads that are stale are degraded, never down.
+    pub fn health(&self) -> Part {
+        let shards = self.shards();
+        let mut problems: Vec<String> =
+            shards.iter().flat_map(|(shard, status)| status.problems(*shard)).collect();
+        let parked = shards.values().next().map(|status| &status.parked_streams);
+        for (read_model, streams) in parked.into_iter().flatten().filter(|(_, streams)| **streams > 0) {
+            problems.push(format!("{streams} parked streams in {read_model}"));
+        }
+        let lag: i64 = shards.values().flat_map(|status| status.lag_events.values()).max().copied().unwrap_or(0);
+        if problems.is_empty() {
+            return Part::ok().with_detail(format!("read models are at most {lag} events behind the log"));
+        }
+        let remedy = "See the log of this process for causes. A slot that stands still says what it needs; parked \
+                      streams wait for `comanda parked retry`; everything else is tried again by itself.";
+        Part::degraded(problems.join("; "), remedy)
+    }
+
+    /// How each shard's feed is doing.
+    pub fn shards(&self) -> BTreeMap<ShardId, ShardStatus> {
+        self.0.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn record(&self, slot: Slot, model: ModelIndex, checkpoint: Checkpoint) {
+        let Some(sender) = self.0.slots.get(usize::from(slot.0)) else { return };
+        sender.send_if_modified(|checkpoints| match checkpoints.get_mut(model) {
+            Some(known) if *known != checkpoint => {
+                *known = checkpoint;
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Tells whoever waits for any commit.
+    pub(crate) fn committed(&self) {
+        self.0.commits.send_modify(|commits| *commits += 1);
+    }
+
+    pub(crate) fn update(&self, shard: ShardId, change: impl FnOnce(&mut ShardStatus)) {
+        change(self.0.shards.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
+    }
+}
+
+fn covers(at: Checkpoint, token: &PositionToken) -> bool {
+    // Position 0 is before the first event and held by everybody. Another incarnation's positions
+    // count other events, so they prove nothing.
+    token.slot_position.0 == 0 || (at.incarnation == token.incarnation && at.slot_position >= token.slot_position)
+}

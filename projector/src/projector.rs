@@ -1,0 +1,96 @@
+//! All feeds of one process.
+
+use event_store::{EventStore, ShardId};
+use service::Shutdown;
+use service::health::Part;
+use service::settings::ProjectorSettings;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+
+use crate::consumer::Consumer;
+use crate::error::{Error, described};
+use crate::feed::{ShardLog, ShardTail};
+use crate::feeder::Retry;
+use crate::progress::Progress;
+
+/// The embedded topology: read models kept up straight from the shards' tails. Needs as many of the
+/// read store's connections as there are shards, and one more.
+#[derive(Debug, Clone)]
+pub struct Projector {
+    store: EventStore,
+    consumer: Consumer,
+}
+
+impl Projector {
+    /// A projector of every registered read model.
+    pub fn new(store: EventStore, read_store: PgPool, settings: ProjectorSettings) -> Self {
+        Self { store, consumer: Consumer::new(read_store, settings) }
+    }
+
+    /// A projector of what `consumer` keeps.
+    pub fn with_consumer(store: EventStore, consumer: Consumer) -> Self {
+        Self { store, consumer }
+    }
+
+    /// What has been committed, and how the feeds are doing.
+    pub fn progress(&self) -> &Progress {
+        self.consumer.progress()
+    }
+
+    /// How the projector is doing, for `/health`.
+    pub fn health(&self) -> Part {
+        self.progress().health()
+    }
+
+    /// Tails every shard until it is told to stop.
+    ///
+    /// # Errors
+    /// [`Error::OtherCodeVersion`] where a read model was filled by another version of its
+    /// projection. Databases that do not answer are waited for.
+    pub async fn run(&self, shutdown: Shutdown) -> Result<(), Error> {
+        let mut feeds = JoinSet::new();
+        for shard in self.store.shards() {
+            let (this, shutdown) = (self.clone(), shutdown.clone());
+            feeds.spawn(async move { this.tail(shard, shutdown).await });
+        }
+        while let Some(ended) = feeds.join_next().await {
+            match ended {
+                Ok(result) => result?,
+                // Passed on: whoever runs this decides what a panic means for the process.
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_cancelled) => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a shard's tail, however often it takes, and follows it.
+    async fn tail(&self, shard: ShardId, shutdown: Shutdown) -> Result<(), Error> {
+        let log = ShardLog::new(self.store.clone(), shard);
+        let mut retry = Retry::new(self.consumer.settings());
+        while !shutdown.is_triggered() {
+            match self.open(shard).await {
+                Ok((engine, feed)) => {
+                    self.consumer.feeder(shard, feed, log, engine, shutdown).run().await;
+                    return Ok(());
+                }
+                Err(error) if error.needs_an_operator() => return Err(error),
+                Err(error) => {
+                    let why = described(&error);
+                    tracing::error!(shard = shard.0, error = why, "a feed cannot start; trying again");
+                    self.progress().update(shard, |status| status.start_problem = true);
+                    retry.pause(&shutdown).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, shard: ShardId) -> Result<(crate::engine::Engine, ShardTail), Error> {
+        let engine = self.consumer.engine().await?;
+        let feed = ShardTail::open(&self.store, shard, |slot| engine.lowest(slot)).await?;
+        Ok((engine, feed))
+    }
+}

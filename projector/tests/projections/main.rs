@@ -1,0 +1,10 @@
+//! Projections on a real PostgreSQL: whatever is delivered, however often and by however many, the
+//! rows are a fold of the log.
+
+mod delivery;
+mod live;
+mod poison;
+mod property;
+mod rivals;
+mod standstill;
+mod support;

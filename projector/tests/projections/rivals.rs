@@ -1,0 +1,69 @@
+//! Two projectors on the same slots.
+
+use event_store::RecordedEvent;
+use projector::{Consumer, Fault};
+use sqlx::PgPool;
+
+use crate::support::{ALL, expected, read_store, rows, samples, settings, start};
+
+/// The first projector has seen only the first event when the second does all the work; then the
+/// first gets the rest, and believes that it is up to it.
+async fn overtaken(pool: &PgPool, world: &samples::World, fault: Option<Fault>) {
+    let events = world.events();
+    let consumer = || Consumer::new(pool.clone(), patient()).with_fault(fault);
+    let first = start(consumer(), &world.log);
+    for slot in first_of_each_slot(&events) {
+        first.deliver(std::slice::from_ref(&slot));
+        first.reached_token(&ALL, &slot.token()).await;
+    }
+    let second = start(consumer(), &world.log);
+    second.deliver(&events);
+    second.reached(&ALL, &world.log).await;
+    first.deliver(&events);
+    first.reached(&ALL, &world.log).await;
+    first.stop().await;
+    second.stop().await;
+}
+
+/// Does not compare with the heads by itself, so that the feed alone decides what happens when.
+fn patient() -> service::settings::ProjectorSettings {
+    service::settings::ProjectorSettings { reconcile_interval_ms: 3_600_000, ..settings() }
+}
+
+fn first_of_each_slot(events: &[RecordedEvent]) -> Vec<RecordedEvent> {
+    events.iter().filter(|event| event.slot_position.0 == 1).cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_projector_that_was_overtaken_then_it_drops_its_slots_and_the_rows_are_right() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    overtaken(&pool, &world, None).await;
+    assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_the_compare_and_set_planted_off_then_the_damage_is_seen() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    overtaken(&pool, &world, Some(Fault::SkipCompareAndSet)).await;
+    let (found, expected) = (rows::all(&pool).await, expected::tables(&world.events()));
+    assert_ne!(found["daily_sales_g1.days"], expected["daily_sales_g1.days"], "every sale counts twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_two_projectors_racing_for_every_batch_then_the_rows_are_right() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    let events = world.events();
+    let rivals = [(); 2].map(|()| start(Consumer::new(pool.clone(), settings()), &world.log));
+    for batch in events.chunks(3) {
+        for rival in &rivals {
+            rival.deliver(batch);
+        }
+    }
+    for rival in &rivals {
+        rival.reached(&ALL, &world.log).await;
+    }
+    for rival in rivals {
+        rival.stop().await;
+    }
+    assert_eq!(rows::all(&pool).await, expected::tables(&events));
+}

@@ -1,0 +1,121 @@
+//! What stops a slot, or a projector: never skipped, never parked, and said aloud.
+
+use event_store::{Slot, SlotPosition};
+use projector::{Consumer, Error, Stopped, ensure_generations};
+use service::health::Status;
+
+use crate::support::{ALL, Running, SHARD, eventually, expected, project, read_store, rows, samples, settings, start};
+
+fn why_stopped(running: &Running, slot: Slot) -> Option<Stopped> {
+    running.progress.shards().get(&SHARD)?.stopped.get(&slot).cloned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_event_newer_than_the_binary_then_its_slot_stops_there_and_others_go_on() {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    let (roma, milano) = (samples::tenant("roma"), samples::tenant("milano"));
+    let order = world.place(&roma, &samples::Sample::default());
+    world.log.append_raw(&order, "OrderTeleported", "1.0", "{}", None);
+    let understood = world.events();
+    world.place(&roma, &samples::Sample::default());
+    let elsewhere = world.place(&milano, &samples::Sample::default());
+    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    running.deliver(&world.events());
+    let other = world.events().into_iter().find(|event| event.stream == elsewhere).expect("an event");
+    running.reached_token(&ALL, &other.token()).await;
+
+    let newer = Stopped::Newer { event_type: "OrderTeleported".to_owned(), version: "1.0".to_owned() };
+    eventually("the stop is shown", || async { why_stopped(&running, Slot::of(&roma)) == Some(newer.clone()) }).await;
+    assert_eq!(running.progress.health().status, Status::Degraded);
+    assert!(running.progress.health().detail.expect("a detail").contains("OrderTeleported 1.0"));
+    let first = understood.first().expect("an event");
+    assert!(running.progress.has_reached(&ALL, &first.token()), "what comes before it is applied");
+    assert!(!running.progress.has_reached(&ALL, &understood[1].token()));
+    assert_eq!(rows::count(&pool, "meta.parked_streams").await, 0);
+    // Comparing with the heads does not get it past the event either.
+    running.deliver(&world.events());
+    eventually("compared", || async {
+        running.progress.shards().get(&SHARD).is_some_and(|status| status.lag_events.get("orders") == Some(&2))
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(rows::count(&pool, "orders_g1.orders").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_read_models_ahead_of_the_log_then_the_slot_stops_until_the_log_has_passed_them() {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    let roma = samples::tenant("roma");
+    let slot = Slot::of(&roma);
+    for _ in 0..3 {
+        world.place(&roma, &samples::Sample::default());
+    }
+    project(&pool, &world.log, [world.events()]).await;
+    world.log.truncate(slot, SlotPosition(1));
+
+    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let ahead = Stopped::AheadOfLog { checkpoint: SlotPosition(3), head: SlotPosition(1) };
+    eventually("the stop is shown", || async { why_stopped(&running, slot) == Some(ahead.clone()) }).await;
+    assert_eq!(running.progress.health().status, Status::Degraded);
+    running.stop().await;
+    assert_eq!(rows::count(&pool, "orders_g1.orders").await, 3, "nothing is taken back by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_slot_that_was_restored_then_events_of_its_new_incarnation_are_not_applied() {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    let roma = samples::tenant("roma");
+    let slot = Slot::of(&roma);
+    for _ in 0..3 {
+        world.place(&roma, &samples::Sample::default());
+    }
+    project(&pool, &world.log, [world.events()]).await;
+    world.log.restore(slot, SlotPosition(2));
+    for _ in 0..3 {
+        world.place(&roma, &samples::Sample::default());
+    }
+
+    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    running.deliver(&world.events());
+    eventually("the stop is shown", || async {
+        matches!(why_stopped(&running, slot), Some(Stopped::OtherIncarnation { .. }))
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(rows::count(&pool, "orders_g1.orders").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_read_models_filled_by_another_code_version_then_the_projector_refuses_to_start() {
+    let pool = read_store().await;
+    ensure_generations(&pool).await.expect("created");
+    let again = ensure_generations(&pool).await.expect("found");
+    assert_eq!(again.len(), ALL.len());
+    assert!(again.iter().all(|generation| generation.number == 1));
+    assert_eq!(rows::count(&pool, "meta.checkpoints").await, ALL.len() as i64 * i64::from(Slot::COUNT));
+    sqlx::query("UPDATE meta.generations SET code_version = 99 WHERE read_model = 'daily_sales'")
+        .execute(&pool)
+        .await
+        .expect("changed");
+
+    let refused = ensure_generations(&pool).await.expect_err("refused");
+
+    assert!(matches!(refused, Error::OtherCodeVersion { read_model: "daily_sales", stored: 99, .. }));
+    assert!(refused.to_string().contains("rebuild the read model"), "{refused}");
+    let world = samples::World::new();
+    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let ended = running.task.await.expect("no panic");
+    assert!(matches!(ended, Err(Error::OtherCodeVersion { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_projectors_that_start_together_then_each_read_model_gets_one_generation() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    let all = (0..4).map(|_| ensure_generations(&pool));
+    for created in futures::future::join_all(all).await {
+        assert_eq!(created.expect("created").len(), ALL.len());
+    }
+    assert_eq!(rows::count(&pool, "meta.generations").await, ALL.len() as i64);
+    project(&pool, &world.log, [world.events()]).await;
+    assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));
+}

@@ -1,0 +1,162 @@
+//! A log in memory and a feed with a script.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use cqrs_es::DomainEvent;
+use domain::metadata::key;
+use domain::{EventId, Sequence, StreamId, Timestamp};
+use event_store::{
+    Error, Incarnation, Ownership, Position, PositionToken, RecordedEvent, Slot, SlotHead, SlotPosition,
+};
+use projector::{Feed, Log};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// A log that assigns what the real one does. Cheap to clone; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryLog(Arc<Mutex<Contents>>);
+
+#[derive(Default)]
+struct Contents {
+    events: Vec<RecordedEvent>,
+    sequences: HashMap<StreamId, i64>,
+    numbers: HashMap<String, i64>,
+    heads: BTreeMap<Slot, (SlotPosition, Incarnation)>,
+}
+
+impl MemoryLog {
+    /// Appends an event of the domain.
+    pub(crate) fn append<E: DomainEvent + Serialize>(&self, stream: &StreamId, event: &E) -> RecordedEvent {
+        let payload = serde_json::to_string(event).expect("serialises");
+        self.append_raw(stream, &event.event_type(), &event.event_version(), &payload, None)
+    }
+
+    /// Appends an event that draws an order number from `counter`.
+    pub(crate) fn append_numbered<E: DomainEvent + Serialize>(
+        &self,
+        stream: &StreamId,
+        event: &E,
+        counter: &str,
+    ) -> RecordedEvent {
+        let payload = serde_json::to_string(event).expect("serialises");
+        self.append_raw(stream, &event.event_type(), &event.event_version(), &payload, Some(counter))
+    }
+
+    pub(crate) fn append_raw(
+        &self,
+        stream: &StreamId,
+        event_type: &str,
+        event_version: &str,
+        payload: &str,
+        counter: Option<&str>,
+    ) -> RecordedEvent {
+        let mut contents = self.0.lock().expect("not poisoned");
+        let slot = Slot::of(stream.tenant());
+        let head = contents.heads.entry(slot).or_insert((SlotPosition(0), Incarnation(1)));
+        head.0 = SlotPosition(head.0.0 + 1);
+        let (slot_position, incarnation) = *head;
+        let sequence = contents.sequences.entry(stream.clone()).or_default();
+        *sequence += 1;
+        let sequence = Sequence(*sequence);
+        let mut metadata = HashMap::from([(key::ACTOR.to_owned(), "waiter".to_owned())]);
+        if let Some(counter) = counter {
+            let number = contents.numbers.entry(counter.to_owned()).or_default();
+            *number += 1;
+            metadata.insert(key::NUMBER.to_owned(), number.to_string());
+        }
+        let position = contents.events.len() as i64 + 1;
+        let start: Timestamp = "2026-03-01T03:30:00.000123Z".parse().expect("a time");
+        let event = RecordedEvent {
+            position: Position(position),
+            slot,
+            slot_position,
+            incarnation,
+            stream: stream.clone(),
+            sequence,
+            event_id: EventId(Uuid::from_u128(position as u128)),
+            event_type: event_type.to_owned(),
+            event_version: event_version.to_owned(),
+            payload: serde_json::value::RawValue::from_string(payload.to_owned()).expect("JSON"),
+            metadata,
+            recorded_at: start.plus_seconds(position),
+        };
+        contents.events.push(event.clone());
+        event
+    }
+
+    pub(crate) fn events(&self) -> Vec<RecordedEvent> {
+        self.0.lock().expect("not poisoned").events.clone()
+    }
+
+    pub(crate) fn head_tokens(&self) -> Vec<PositionToken> {
+        let contents = self.0.lock().expect("not poisoned");
+        let token = |(slot, (slot_position, incarnation)): (&Slot, &(SlotPosition, Incarnation))| PositionToken {
+            slot: *slot,
+            incarnation: *incarnation,
+            slot_position: *slot_position,
+        };
+        contents.heads.iter().map(token).collect()
+    }
+
+    /// As a restore of an older copy does: events are gone, and what follows counts anew.
+    pub(crate) fn restore(&self, slot: Slot, to: SlotPosition) {
+        let mut contents = self.0.lock().expect("not poisoned");
+        contents.events.retain(|event| event.slot != slot || event.slot_position <= to);
+        for event in contents.events.iter_mut().filter(|event| event.slot == slot) {
+            event.incarnation = Incarnation(event.incarnation.0 + 1);
+        }
+        if let Some((position, incarnation)) = contents.heads.get_mut(&slot) {
+            *position = to;
+            *incarnation = Incarnation(incarnation.0 + 1);
+        }
+    }
+
+    /// Events vanish, and nobody knows.
+    pub(crate) fn truncate(&self, slot: Slot, to: SlotPosition) {
+        let mut contents = self.0.lock().expect("not poisoned");
+        contents.events.retain(|event| event.slot != slot || event.slot_position <= to);
+        if let Some((position, _)) = contents.heads.get_mut(&slot) {
+            *position = to;
+        }
+    }
+}
+
+impl Log for MemoryLog {
+    async fn read_slot(&self, slot: Slot, after: SlotPosition, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
+        let contents = self.0.lock().expect("not poisoned");
+        let wanted = |event: &&RecordedEvent| event.slot == slot && event.slot_position > after;
+        Ok(contents.events.iter().filter(wanted).take(limit).cloned().collect())
+    }
+
+    async fn heads(&self) -> Result<Vec<SlotHead>, Error> {
+        let contents = self.0.lock().expect("not poisoned");
+        let head = |(slot, (slot_position, incarnation)): (&Slot, &(SlotPosition, Incarnation))| SlotHead {
+            slot: *slot,
+            slot_position: *slot_position,
+            incarnation: *incarnation,
+            ownership: Ownership(1),
+            owned: true,
+        };
+        Ok(contents.heads.iter().map(head).collect())
+    }
+}
+
+/// Delivers the batches it is sent; silent when there are no more.
+pub(crate) struct ScriptedFeed(mpsc::UnboundedReceiver<Vec<RecordedEvent>>);
+
+impl ScriptedFeed {
+    pub(crate) fn new(batches: mpsc::UnboundedReceiver<Vec<RecordedEvent>>) -> Self {
+        Self(batches)
+    }
+}
+
+impl Feed for ScriptedFeed {
+    async fn next(&mut self, _: usize) -> Result<Vec<RecordedEvent>, Error> {
+        match self.0.recv().await {
+            Some(batch) => Ok(batch),
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A log in memory, a feed that delivers what it is told to, a read store, and what its rows have
+//! to be.
+
+pub(crate) mod expected;
+pub(crate) mod log;
+pub(crate) mod rows;
+pub(crate) mod samples;
+
+use std::time::Duration;
+
+use event_store::{PositionToken, RecordedEvent, ShardId};
+use projector::{Consumer, Progress};
+use service::Shutdown;
+use service::settings::ProjectorSettings;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use log::{MemoryLog, ScriptedFeed};
+
+pub(crate) const SHARD: ShardId = ShardId(0);
+pub(crate) const ALL: [&str; 5] = ["orders", "order_timeline", "daily_sales", "products", "establishments"];
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A migrated, empty read store.
+pub(crate) async fn read_store() -> PgPool {
+    let url = local_postgres::testing::fresh_database().await;
+    let pool = PgPoolOptions::new().max_connections(6).connect(&url).await.expect("the read store answers");
+    let mut connection = pool.acquire().await.expect("a connection");
+    migrations::migrate(migrations::Database::ReadStore, &mut connection).await.expect("migrated");
+    drop(connection);
+    pool
+}
+
+/// Forgets every generation, as if the read store were new.
+pub(crate) async fn reset(pool: &PgPool) {
+    for read_model in ALL {
+        let sql = format!("DROP SCHEMA IF EXISTS {read_model}_g1 CASCADE");
+        sqlx::query(&sql).execute(pool).await.expect("dropped");
+    }
+    sqlx::query("TRUNCATE meta.generations CASCADE").execute(pool).await.expect("emptied");
+}
+
+/// Quick to compare and to try again, so that tests are.
+pub(crate) fn settings() -> ProjectorSettings {
+    ProjectorSettings { batch_max: 100, reconcile_interval_ms: 25, retry_min_ms: 5, retry_max_ms: 50 }
+}
+
+/// A consumer at work.
+pub(crate) struct Running {
+    pub(crate) progress: Progress,
+    pub(crate) feed: mpsc::UnboundedSender<Vec<RecordedEvent>>,
+    shutdown: Shutdown,
+    pub(crate) task: JoinHandle<Result<(), projector::Error>>,
+}
+
+pub(crate) fn start(consumer: Consumer, log: &MemoryLog) -> Running {
+    let (feed, batches) = mpsc::unbounded_channel();
+    let (shutdown, log) = (Shutdown::new(), log.clone());
+    let (progress, stop) = (consumer.progress().clone(), shutdown.clone());
+    let task = tokio::spawn(async move { consumer.consume(SHARD, ScriptedFeed::new(batches), log, stop).await });
+    Running { progress, feed, shutdown, task }
+}
+
+impl Running {
+    pub(crate) fn deliver(&self, batch: &[RecordedEvent]) {
+        self.feed.send(batch.to_vec()).expect("the consumer runs");
+    }
+
+    /// Waits until the read models hold everything that the log does.
+    pub(crate) async fn reached(&self, read_models: &[&str], log: &MemoryLog) {
+        for token in log.head_tokens() {
+            self.reached_token(read_models, &token).await;
+        }
+    }
+
+    pub(crate) async fn reached_token(&self, read_models: &[&str], token: &PositionToken) {
+        let reached = self.progress.reached(read_models, token);
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{token} is not reached; {:?}", self.progress.shards()));
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger();
+        self.task.await.expect("no panic").expect("no error");
+    }
+}
+
+/// Delivers batches to a fresh consumer until everything in the log is applied.
+pub(crate) async fn project(pool: &PgPool, log: &MemoryLog, batches: impl IntoIterator<Item = Vec<RecordedEvent>>) {
+    let running = start(Consumer::new(pool.clone(), settings()), log);
+    for batch in batches {
+        running.deliver(&batch);
+    }
+    running.reached(&ALL, log).await;
+    running.stop().await;
+}
+
+/// Waits for a condition.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "never came about: {what}");
+        tokio::task::yield_now().await;
+    }
+}
