@@ -22,8 +22,8 @@ up: build ## build, then run the whole platform here (ARGS="--port 9000 --data D
 build: setup ## build the comanda binary, target/release/comanda
 	@$(CARGO) build $(LOCKED) --release --bin comanda
 
-test: setup ## run every test; the last line sums them up
-	@$(CARGO) build $(LOCKED) --release --bin comanda </dev/null
+test: ## run every test; the last line sums them up
+	@scripts/setup test
 	@PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" scripts/test $(LOCKED)
 
 lint: setup ## formatting, clippy, shell scripts, generated files
