@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::context::Context;
+use crate::output::Format;
+use crate::verbs::import::ImportArgs;
+use crate::verbs::migrate::MigrateArgs;
+use crate::verbs::orders::OrdersArgs;
+use crate::verbs::token::TokenArgs;
+use crate::verbs::up::UpArgs;
+
+/// Comanda: an event-sourced order platform for restaurants and shops
+#[derive(Debug, Parser)]
+#[command(
+    name = "comanda",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  comanda up
+  comanda import orders.tsv --tenant dev --establishment main
+  comanda orders get 5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201 --tenant dev
+
+Data goes to stdout, everything else to stderr. Bars and colour appear on terminals only, and never
+where NO_COLOR is set.
+
+Exit codes:
+  0    done
+  1    failed; stderr says why and what to do
+  2    the command line or the settings make no sense
+  3    partly done: some rows were refused, stderr names each
+  130  interrupted"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The folder of the local platform's data [default: .comanda]
+    #[arg(long, global = true, value_name = "DIR", env = "COMANDA_DATA")]
+    data: Option<PathBuf>,
+    /// The settings file [default: comanda.toml, where there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "COMANDA_CONFIG")]
+    config: Option<PathBuf>,
+    /// How data is written to stdout
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Up(UpArgs),
+    Migrate(MigrateArgs),
+    Token(TokenArgs),
+    Import(Box<ImportArgs>),
+    Orders(OrdersArgs),
+}
+
+impl Cli {
+    pub(crate) fn context(&self) -> Context {
+        let Global { data, config, output } = &self.global;
+        Context::new(data.clone(), config.clone(), *output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_examples() {
+        let mut pending = vec![Cli::command()];
+        while let Some(command) = pending.pop() {
+            pending.extend(command.get_subcommands().cloned());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let only_groups = command.get_name() == "orders";
+            assert!(only_groups || help.contains("Examples:"), "{} has no examples", command.get_name());
+            assert!(only_groups || help.contains("Exit codes"), "{} has no exit codes", command.get_name());
+        }
+    }
+
+    #[test]
+    fn given_an_invalid_value_then_usage_is_refused() {
+        for line in [
+            vec!["comanda", "token"],
+            vec!["comanda", "token", "--tenant", "a/b"],
+            vec!["comanda", "token", "--tenant", "dev", "--scope", "everything"],
+            vec!["comanda", "orders", "get", "17", "--tenant", "dev"],
+            vec!["comanda", "import", "f", "--tenant", "dev", "--establishment", "e", "--date", "31.12.2026"],
+            vec!["comanda", "up", "--port", "65536"],
+        ] {
+            assert_eq!(Cli::try_parse_from(&line).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn given_global_options_after_the_verb_then_they_count() {
+        let cli = Cli::try_parse_from(["comanda", "token", "--tenant", "dev", "--data", "/tmp/x", "-o", "json"]).unwrap();
+        assert_eq!(cli.context().asked_for(), std::path::Path::new("/tmp/x"));
+        assert_eq!(cli.context().format, Format::Json);
+    }
+}
