@@ -36,13 +36,27 @@ pub struct Loaded<A: Aggregate> {
 impl<A: Aggregate + Clone> Loaded<A> {
     /// A stream taken to have no events yet, without reading it: the commit finds out.
     pub fn fresh(stream: StreamId) -> Self {
-        let empty = Folded { state: Arc::new(A::default()), version: Sequence::NONE, envelopes: Arc::default() };
+        let empty = Folded {
+            state: Arc::new(A::default()),
+            version: Sequence::NONE,
+            envelopes: Arc::default(),
+        };
         Self::from_folded(stream, empty)
     }
 
     fn from_folded(stream: StreamId, folded: Folded<A>) -> Self {
-        let Folded { state, version, envelopes } = folded;
-        Self { aggregate: A::clone(&state), stream, version, envelopes, loaded: state }
+        let Folded {
+            state,
+            version,
+            envelopes,
+        } = folded;
+        Self {
+            aggregate: A::clone(&state),
+            stream,
+            version,
+            envelopes,
+            loaded: state,
+        }
     }
 }
 
@@ -86,7 +100,11 @@ where
     pub async fn load_fresh(&self, stream: &StreamId) -> Result<Loaded<A>, Error> {
         let envelopes = self.read(stream).await?;
         let version = envelopes.last().map_or(Sequence::NONE, sequence_of);
-        let folded = Folded { state: Arc::new(fold(A::default(), &envelopes)), version, envelopes: Arc::new(envelopes) };
+        let folded = Folded {
+            state: Arc::new(fold(A::default(), &envelopes)),
+            version,
+            envelopes: Arc::new(envelopes),
+        };
         self.cache.put(stream, folded.clone());
         Ok(Loaded::from_folded(stream.clone(), folded))
     }
@@ -102,10 +120,17 @@ where
         context: Loaded<A>,
         metadata: Metadata,
     ) -> Result<Vec<EventEnvelope<A>>, Error> {
-        let Some(first) = events.first() else { return Ok(Vec::new()) };
+        let Some(first) = events.first() else {
+            return Ok(Vec::new());
+        };
         let (stream, numbering) = (context.stream.clone(), first.numbering());
         let new = new_events::<A>(&stream, &events, metadata)?;
-        let append = Append { stream: stream.clone(), expected: context.version, numbering, events: new.clone() };
+        let append = Append {
+            stream: stream.clone(),
+            expected: context.version,
+            numbering,
+            events: new.clone(),
+        };
         let committed = self.store.append(append).await.inspect_err(|error| {
             if matches!(error, Error::Conflict { .. }) {
                 self.cache.forget(&stream);
@@ -120,7 +145,11 @@ where
         let Some(last) = stored.last() else { return };
         let state = fold(A::clone(&context.loaded), stored);
         let envelopes = context.envelopes.iter().chain(stored).cloned().collect();
-        let folded = Folded { state: Arc::new(state), version: sequence_of(last), envelopes: Arc::new(envelopes) };
+        let folded = Folded {
+            state: Arc::new(state),
+            version: sequence_of(last),
+            envelopes: Arc::new(envelopes),
+        };
         self.cache.put(&context.stream, folded);
     }
 
@@ -141,22 +170,30 @@ where
     }
 
     async fn read_from(&self, shard: &Shard, stream: &StreamId) -> Result<Vec<EventEnvelope<A>>, Error> {
-        let stored = shard.streams.get_events::<A>(stream.aggregate_id()).await.map_err(|error| match error {
-            PersistenceError::ConnectionError(source)
-            | PersistenceError::DeserializationError(source)
-            | PersistenceError::UnknownError(source) => {
-                Error::Unavailable { reason: "a stream could not be read", source: Some(Cause::from(source)) }
-            }
-            PersistenceError::OptimisticLockError => {
-                Error::Unavailable { reason: "a stream could not be read", source: None }
-            }
-        })?;
+        let stored = shard
+            .streams
+            .get_events::<A>(stream.aggregate_id())
+            .await
+            .map_err(|error| match error {
+                PersistenceError::ConnectionError(source)
+                | PersistenceError::DeserializationError(source)
+                | PersistenceError::UnknownError(source) => Error::Unavailable {
+                    reason: "a stream could not be read",
+                    source: Some(Cause::from(source)),
+                },
+                PersistenceError::OptimisticLockError => Error::Unavailable {
+                    reason: "a stream could not be read",
+                    source: None,
+                },
+            })?;
         decode::envelopes(stream, stored)
     }
 
     fn stream(aggregate_id: &str) -> Result<StreamId, Error> {
-        StreamId::from_stored(A::TYPE, aggregate_id)
-            .ok_or_else(|| Error::NotAStream { aggregate_type: A::TYPE, aggregate_id: aggregate_id.to_owned() })
+        StreamId::from_stored(A::TYPE, aggregate_id).ok_or_else(|| Error::NotAStream {
+            aggregate_type: A::TYPE,
+            aggregate_id: aggregate_id.to_owned(),
+        })
     }
 }
 
@@ -187,13 +224,19 @@ where
 
 impl<A: Aggregate> Clone for AggregateStore<A> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), cache: Arc::clone(&self.cache) }
+        Self {
+            store: self.store.clone(),
+            cache: Arc::clone(&self.cache),
+        }
     }
 }
 
 impl<A: Aggregate> std::fmt::Debug for AggregateStore<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AggregateStore").field("kind", &A::TYPE).field("cache", &self.cache).finish()
+        f.debug_struct("AggregateStore")
+            .field("kind", &A::TYPE)
+            .field("cache", &self.cache)
+            .finish()
     }
 }
 
@@ -213,7 +256,10 @@ fn new_events<A: Aggregate>(
     events: &[A::Event],
     mut metadata: Metadata,
 ) -> Result<Vec<NewEvent>, Error> {
-    let reject = |reason: String| Error::Rejected { stream: stream.clone(), reason };
+    let reject = |reason: String| Error::Rejected {
+        stream: stream.clone(),
+        reason,
+    };
     let first_id = match metadata.get(key::EVENT_ID) {
         Some(id) => EventId(id.parse().map_err(|_| reject("event_id is not a UUID".to_owned()))?),
         None => fresh_event_id(),
@@ -222,7 +268,11 @@ fn new_events<A: Aggregate>(
     metadata.insert(key::TENANT_ID.to_owned(), stream.tenant().to_string());
     let one = |(index, event): (usize, &A::Event)| {
         Ok(NewEvent {
-            event_id: if index == 0 { first_id } else { further_event_id(first_id, index) },
+            event_id: if index == 0 {
+                first_id
+            } else {
+                further_event_id(first_id, index)
+            },
             event_type: event.event_type(),
             event_version: event.event_version(),
             payload: to_raw_value(event).map_err(|error| reject(error.to_string()))?,

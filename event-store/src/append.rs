@@ -55,7 +55,14 @@ pub struct Placed {
 impl Committed {
     /// The place after which a read includes the whole append.
     pub fn token(&self) -> PositionToken {
-        let slot_position = self.events.last().map_or(SlotPosition::default(), |event| event.slot_position);
-        PositionToken { slot: self.slot, incarnation: self.incarnation, slot_position }
+        let slot_position = self
+            .events
+            .last()
+            .map_or(SlotPosition::default(), |event| event.slot_position);
+        PositionToken {
+            slot: self.slot,
+            incarnation: self.incarnation,
+            slot_position,
+        }
     }
 }

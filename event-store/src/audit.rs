@@ -75,7 +75,10 @@ impl EventStore {
         for slot in self.heads(shard.id).await?.into_iter().map(|head| head.slot) {
             findings.extend(audit_slot(shard, slot).await?);
         }
-        let rows: Vec<Row> = sqlx::query_as(SHARD).fetch_all(&shard.pool).await.map_err(Error::read)?;
+        let rows: Vec<Row> = sqlx::query_as(SHARD)
+            .fetch_all(&shard.pool)
+            .await
+            .map_err(Error::read)?;
         findings.extend(not_dense(shard.id, rows));
         Ok(findings)
     }
@@ -93,7 +96,11 @@ impl EventStore {
 async fn audit_slot(shard: &Shard, slot: Slot) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for sql in [SLOT, STREAMS, ORDER_NUMBERS] {
-        let rows = sqlx::query_as(sql).bind(slot.as_i16()).fetch_all(&shard.pool).await.map_err(Error::read)?;
+        let rows = sqlx::query_as(sql)
+            .bind(slot.as_i16())
+            .fetch_all(&shard.pool)
+            .await
+            .map_err(Error::read)?;
         findings.extend(not_dense(shard.id, rows));
     }
     Ok(findings)
@@ -102,5 +109,12 @@ async fn audit_slot(shard: &Shard, slot: Slot) -> Result<Vec<Finding>, Error> {
 fn not_dense(shard: ShardId, rows: Vec<Row>) -> impl Iterator<Item = Finding> {
     rows.into_iter()
         .filter(|(_, head, count, distinct, max)| !(head == count && count == distinct && distinct == max))
-        .map(move |(counter, head, count, distinct, max)| Finding { shard, counter, head, count, distinct, max })
+        .map(move |(counter, head, count, distinct, max)| Finding {
+            shard,
+            counter,
+            head,
+            count,
+            distinct,
+            max,
+        })
 }

@@ -11,8 +11,14 @@ use crate::error::Error;
 use crate::ids::{Incarnation, Position, ShardId, Slot, SlotPosition};
 
 /// Entries that the log assigns itself; never taken from a caller.
-pub(crate) const ASSIGNED: [&str; 6] =
-    [key::EVENT_ID, key::NUMBER, key::SLOT, key::SLOT_POSITION, key::INCARNATION, key::RECORDED_AT];
+pub(crate) const ASSIGNED: [&str; 6] = [
+    key::EVENT_ID,
+    key::NUMBER,
+    key::SLOT,
+    key::SLOT_POSITION,
+    key::INCARNATION,
+    key::RECORDED_AT,
+];
 
 /// An append ready to be sent: checked and serialised by the caller's task, not the committer's.
 #[derive(Debug)]
@@ -28,7 +34,10 @@ impl Prepared {
     /// [`Error::Rejected`] for what PostgreSQL would store and not give back: a NUL in text (valid
     /// in `json`, refused by every text column that a reader copies it to), or no event at all.
     pub(crate) fn new(append: Append) -> Result<Self, Error> {
-        let reject = |reason: &str| Error::Rejected { stream: append.stream.clone(), reason: reason.to_owned() };
+        let reject = |reason: &str| Error::Rejected {
+            stream: append.stream.clone(),
+            reason: reason.to_owned(),
+        };
         if append.events.is_empty() {
             return Err(reject("an append needs at least one event"));
         }
@@ -45,7 +54,12 @@ impl Prepared {
             metadata.push(map);
         }
         let slot = Slot::of(append.stream.tenant());
-        Ok(Self { append, slot, metadata, bytes })
+        Ok(Self {
+            append,
+            slot,
+            metadata,
+            bytes,
+        })
     }
 }
 
@@ -95,7 +109,8 @@ impl<'a> Arrays<'a> {
             self.kind.push(append.stream.kind().as_str());
             self.id.push(append.stream.aggregate_id());
             self.expected.push(append.expected.0);
-            self.establishment.push(numbering.map(|numbering| numbering.establishment_id.as_str()));
+            self.establishment
+                .push(numbering.map(|numbering| numbering.establishment_id.as_str()));
             self.date.push(numbering.map(|numbering| numbering.business_date.0));
             self.event_id.push(event.event_id.0);
             self.event_type.push(&event.event_type);
@@ -165,9 +180,14 @@ fn outcomes(shard: ShardId, batch: &[&Prepared], rows: &[Row]) -> Result<Vec<Out
         let (mine, rest) = rows.split_at(count);
         rows = rest;
         let complete = mine.len() == prepared.append.events.len();
-        let outcome = mine.first().filter(|_| complete).and_then(|row| outcome(shard, prepared.slot, row, mine));
+        let outcome = mine
+            .first()
+            .filter(|_| complete)
+            .and_then(|row| outcome(shard, prepared.slot, row, mine));
         outcomes.push(outcome.ok_or_else(|| {
-            sqlx::Error::Protocol(format!("append_events answered unintelligibly for append {index} of the batch"))
+            sqlx::Error::Protocol(format!(
+                "append_events answered unintelligibly for append {index} of the batch"
+            ))
         })?);
     }
     Ok(outcomes)

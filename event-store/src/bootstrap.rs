@@ -27,19 +27,31 @@ const REGION: &str = "local";
 pub async fn bootstrap(control: &mut PgConnection, shards: &[ShardOptions]) -> Result<(), Error> {
     let ids: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id).collect();
     if ids.is_empty() || ids.len() != shards.len() {
-        return Err(Error::Misconfigured("shards must be configured, each with an id of its own".to_owned()));
+        return Err(Error::Misconfigured(
+            "shards must be configured, each with an id of its own".to_owned(),
+        ));
     }
     let unreachable = |error| Error::unavailable("the control database cannot be reached", error);
     let mut work = control.begin().await.map_err(unreachable)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *work).await.map_err(unreachable)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *work)
+        .await
+        .map_err(unreachable)?;
     place(&mut work, &ids).await.map_err(unreachable)?;
     let placement = placement(&mut work).await.map_err(unreachable)?;
     if let Some((_, missing)) = placement.iter().find(|(_, shard)| !ids.contains(shard)) {
-        return Err(Error::Misconfigured(format!("shard {missing} has slots placed on it, but is not configured")));
+        return Err(Error::Misconfigured(format!(
+            "shard {missing} has slots placed on it, but is not configured"
+        )));
     }
     for shard in shards {
         let known = is_known(&mut work, shard.id).await.map_err(unreachable)?;
-        let slots: Vec<Slot> = placement.iter().filter(|(_, id)| *id == shard.id).map(|(slot, _)| *slot).collect();
+        let slots: Vec<Slot> = placement
+            .iter()
+            .filter(|(_, id)| *id == shard.id)
+            .map(|(slot, _)| *slot)
+            .collect();
         initialise(shard, known, &slots).await?;
         sqlx::query("INSERT INTO shards (shard_id) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(shard.id.0)
@@ -52,26 +64,40 @@ pub async fn bootstrap(control: &mut PgConnection, shards: &[ShardOptions]) -> R
 
 /// Slot by slot around the shards, so that their shares differ by one at most.
 async fn place(control: &mut PgConnection, ids: &BTreeSet<ShardId>) -> Result<(), sqlx::Error> {
-    let placed: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM placement)").fetch_one(&mut *control).await?;
+    let placed: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM placement)")
+        .fetch_one(&mut *control)
+        .await?;
     if placed {
         return Ok(());
     }
-    let (slots, owners): (Vec<i16>, Vec<i16>) =
-        Slot::all().zip(ids.iter().cycle()).map(|(slot, shard)| (slot.as_i16(), shard.0)).unzip();
-    sqlx::query("INSERT INTO placement (slot, shard_id, region) SELECT *, $3 FROM unnest($1::smallint[], $2::smallint[])")
-        .bind(slots)
-        .bind(owners)
-        .bind(REGION)
-        .execute(&mut *control)
-        .await?;
-    tracing::info!(shards = ids.len(), slots = Slot::COUNT, "slots were placed on a fresh platform's shards");
+    let (slots, owners): (Vec<i16>, Vec<i16>) = Slot::all()
+        .zip(ids.iter().cycle())
+        .map(|(slot, shard)| (slot.as_i16(), shard.0))
+        .unzip();
+    sqlx::query(
+        "INSERT INTO placement (slot, shard_id, region) SELECT *, $3 FROM unnest($1::smallint[], $2::smallint[])",
+    )
+    .bind(slots)
+    .bind(owners)
+    .bind(REGION)
+    .execute(&mut *control)
+    .await?;
+    tracing::info!(
+        shards = ids.len(),
+        slots = Slot::COUNT,
+        "slots were placed on a fresh platform's shards"
+    );
     Ok(())
 }
 
 async fn placement(control: &mut PgConnection) -> Result<Vec<(Slot, ShardId)>, sqlx::Error> {
-    let rows: Vec<(i16, i16)> =
-        sqlx::query_as("SELECT slot, shard_id FROM placement ORDER BY slot").fetch_all(&mut *control).await?;
-    Ok(rows.into_iter().filter_map(|(slot, shard)| Some((Slot::from_i16(slot)?, ShardId(shard)))).collect())
+    let rows: Vec<(i16, i16)> = sqlx::query_as("SELECT slot, shard_id FROM placement ORDER BY slot")
+        .fetch_all(&mut *control)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(slot, shard)| Some((Slot::from_i16(slot)?, ShardId(shard))))
+        .collect())
 }
 
 async fn is_known(control: &mut PgConnection, shard: ShardId) -> Result<bool, sqlx::Error> {
@@ -86,8 +112,10 @@ async fn initialise(shard: &ShardOptions, known: bool, slots: &[Slot]) -> Result
     let unreachable = |error| Error::unavailable("a shard cannot be reached", error);
     let mut connection = PgConnection::connect(&shard.url).await.map_err(unreachable)?;
     let mut work = connection.begin().await.map_err(unreachable)?;
-    let found: Option<i16> =
-        sqlx::query_scalar("SELECT shard_id FROM shard").fetch_optional(&mut *work).await.map_err(unreachable)?;
+    let found: Option<i16> = sqlx::query_scalar("SELECT shard_id FROM shard")
+        .fetch_optional(&mut *work)
+        .await
+        .map_err(unreachable)?;
     match found {
         Some(found) if ShardId(found) == shard.id => return Ok(()),
         Some(found) => {

@@ -21,7 +21,11 @@ pub(crate) struct Folded<A: Aggregate> {
 
 impl<A: Aggregate> Clone for Folded<A> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), version: self.version, envelopes: Arc::clone(&self.envelopes) }
+        Self {
+            state: Arc::clone(&self.state),
+            version: self.version,
+            envelopes: Arc::clone(&self.envelopes),
+        }
     }
 }
 
@@ -42,8 +46,12 @@ pub(crate) struct StreamCache<A: Aggregate> {
 impl<A: Aggregate> StreamCache<A> {
     /// Holds about `events` events in all.
     pub(crate) fn new(events: u64) -> Self {
-        let streams = usize::try_from(events / EVENTS_PER_STREAM).unwrap_or(usize::MAX).clamp(1, 1 << 20);
-        Self { streams: Cache::with_weighter(streams, events, ByEvents) }
+        let streams = usize::try_from(events / EVENTS_PER_STREAM)
+            .unwrap_or(usize::MAX)
+            .clamp(1, 1 << 20);
+        Self {
+            streams: Cache::with_weighter(streams, events, ByEvents),
+        }
     }
 
     pub(crate) fn get(&self, stream: &StreamId) -> Option<Folded<A>> {
@@ -53,7 +61,10 @@ impl<A: Aggregate> StreamCache<A> {
     /// Keeps the newer of what is there and what is given. (Two at once may still leave the older:
     /// it costs a conflict, not an error.)
     pub(crate) fn put(&self, stream: &StreamId, folded: Folded<A>) {
-        let newer = self.streams.peek(stream).is_none_or(|kept| kept.version < folded.version);
+        let newer = self
+            .streams
+            .peek(stream)
+            .is_none_or(|kept| kept.version < folded.version);
         if newer && folded.version > Sequence::NONE {
             self.streams.insert(stream.clone(), folded);
         }
@@ -66,6 +77,8 @@ impl<A: Aggregate> StreamCache<A> {
 
 impl<A: Aggregate> std::fmt::Debug for StreamCache<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamCache").field("streams", &self.streams.len()).finish()
+        f.debug_struct("StreamCache")
+            .field("streams", &self.streams.len())
+            .finish()
     }
 }

@@ -162,8 +162,7 @@ impl Committer {
     fn measure(&self, appends: usize, started: Instant) {
         let shard = self.shard.to_string();
         histogram!("event_store_append_batch_size", "shard" => shard.clone()).record(appends as f64);
-        histogram!("event_store_append_duration_ms", "shard" => shard)
-            .record(started.elapsed().as_secs_f64() * 1000.0);
+        histogram!("event_store_append_duration_ms", "shard" => shard).record(started.elapsed().as_secs_f64() * 1000.0);
     }
 
     fn answer(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
@@ -175,9 +174,14 @@ impl Committer {
                 Outcome::Conflict => {
                     conflicts += 1;
                     let append = &job.prepared.append;
-                    Err(Error::Conflict { stream: append.stream.clone(), expected: append.expected })
+                    Err(Error::Conflict {
+                        stream: append.stream.clone(),
+                        expected: append.expected,
+                    })
                 }
-                Outcome::NotOwned => Err(Error::NotOwned { slot: job.prepared.slot }),
+                Outcome::NotOwned => Err(Error::NotOwned {
+                    slot: job.prepared.slot,
+                }),
             };
             job.answer(result);
         }
@@ -206,9 +210,16 @@ fn answer_all(jobs: Vec<Job>, error: &Error) {
 fn answer_rejected(jobs: Vec<Job>, error: &sqlx::Error) {
     for job in jobs {
         let stream = job.prepared.append.stream.clone();
-        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .unwrap_or_default()
+            .into_owned();
         // Only the code: a message may quote the data.
-        job.answer(Err(Error::Rejected { stream, reason: format!("SQLSTATE {code}") }));
+        job.answer(Err(Error::Rejected {
+            stream,
+            reason: format!("SQLSTATE {code}"),
+        }));
     }
 }
 

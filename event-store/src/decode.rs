@@ -16,23 +16,43 @@ pub(crate) fn envelopes<A: Aggregate>(
     let decode = |event: SerializedEvent| {
         let (kind, version) = (event.event_type.clone(), event.event_version.clone());
         let sequence = Sequence(i64::try_from(event.sequence).unwrap_or(i64::MAX));
-        let fail = |source| Error::Undecodable { stream: stream.clone(), sequence, source };
+        let fail = |source| Error::Undecodable {
+            stream: stream.clone(),
+            sequence,
+            source,
+        };
         if is_newer(&kind, &version) {
-            return Err(fail(DecodeError::Newer { event_type: kind, version }));
+            return Err(fail(DecodeError::Newer {
+                event_type: kind,
+                version,
+            }));
         }
         let current = upcasters.iter().fold(event, |event, upcaster| {
-            if upcaster.can_upcast(&event.event_type, &event.event_version) { upcaster.upcast(event) } else { event }
+            if upcaster.can_upcast(&event.event_type, &event.event_version) {
+                upcaster.upcast(event)
+            } else {
+                event
+            }
         });
         EventEnvelope::try_from(current).map_err(|error| {
-            fail(DecodeError::Malformed { event_type: kind, version, reason: error.to_string() })
+            fail(DecodeError::Malformed {
+                event_type: kind,
+                version,
+                reason: error.to_string(),
+            })
         })
     };
     stored.into_iter().map(decode).collect()
 }
 
 fn is_newer(event_type: &str, version: &str) -> bool {
-    let Some(known) = EventType::from_stored(event_type) else { return true };
-    match (version.parse::<SemanticVersion>(), known.version().parse::<SemanticVersion>()) {
+    let Some(known) = EventType::from_stored(event_type) else {
+        return true;
+    };
+    match (
+        version.parse::<SemanticVersion>(),
+        known.version().parse::<SemanticVersion>(),
+    ) {
         (Ok(stored), Ok(current)) => stored.supersedes(&current),
         // No binary of ours ever wrote a version that does not parse.
         _ => true,

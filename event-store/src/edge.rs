@@ -3,7 +3,10 @@
 use domain::EventId;
 use uuid::Uuid;
 
-#[expect(clippy::disallowed_methods, reason = "an event's id is minted where its append is built, once")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an event's id is minted where its append is built, once"
+)]
 pub(crate) fn fresh_event_id() -> EventId {
     EventId(Uuid::now_v7())
 }

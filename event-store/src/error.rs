@@ -43,10 +43,17 @@ pub enum Error {
     /// A stored event belongs to a kind of stream that this binary does not know: a newer binary
     /// wrote it.
     #[error("position {position} holds a stream that this binary does not know: {aggregate_type} {aggregate_id}")]
-    UnknownStream { aggregate_type: String, aggregate_id: String, position: Position },
+    UnknownStream {
+        aggregate_type: String,
+        aggregate_id: String,
+        position: Position,
+    },
     /// The id is not one of a stream of this kind.
     #[error("{aggregate_id} does not name a stream of kind {aggregate_type}")]
-    NotAStream { aggregate_type: &'static str, aggregate_id: String },
+    NotAStream {
+        aggregate_type: &'static str,
+        aggregate_id: String,
+    },
     /// No such shard is configured.
     #[error("shard {0} is not configured")]
     UnknownShard(ShardId),
@@ -57,7 +64,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn unavailable(reason: &'static str, source: sqlx::Error) -> Self {
-        Self::Unavailable { reason, source: Some(Arc::new(source)) }
+        Self::Unavailable {
+            reason,
+            source: Some(Arc::new(source)),
+        }
     }
 
     /// A read that failed.
@@ -84,10 +94,9 @@ impl<E: std::error::Error> From<Error> for AggregateError<E> {
                 Self::DatabaseConnectionError(Box::new(error))
             }
             Error::Undecodable { .. } | Error::UnknownStream { .. } => Self::DeserializationError(Box::new(error)),
-            Error::Rejected { .. }
-            | Error::NotAStream { .. }
-            | Error::UnknownShard(_)
-            | Error::Misconfigured(_) => Self::UnexpectedError(Box::new(error)),
+            Error::Rejected { .. } | Error::NotAStream { .. } | Error::UnknownShard(_) | Error::Misconfigured(_) => {
+                Self::UnexpectedError(Box::new(error))
+            }
         }
     }
 }

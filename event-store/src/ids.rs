@@ -19,7 +19,10 @@ impl Slot {
     /// a big-endian number, modulo [`Slot::COUNT`]. Never changes.
     pub fn of(tenant: &TenantId) -> Self {
         let digest = Sha256::digest(tenant.as_str().as_bytes());
-        let high = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        let high = digest
+            .iter()
+            .take(8)
+            .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
         // The remainder is below 1024, so it fits.
         Self((high % u64::from(Self::COUNT)) as u16)
     }

@@ -57,6 +57,8 @@ pub struct ShardOptions {
 
 impl fmt::Debug for ShardOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShardOptions").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("ShardOptions")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

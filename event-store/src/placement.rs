@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::ids::{Ownership, ShardId, Slot};
 use crate::shard::Shard;
 
-/// At most this often, however many commands meet a slot that nobody owns.
-const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
+/// While a shard cannot be read, no more often than this: each attempt waits for it.
+const PAUSE_WHILE_INCOMPLETE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Copy)]
 struct Owner {
@@ -32,13 +32,26 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Placement {
     known: ArcSwap<Known>,
-    last_read: Mutex<Option<Instant>>,
+    last_read: Mutex<Option<Reading>>,
+}
+
+/// When the shards were last read.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    began: Instant,
+    ended: Instant,
 }
 
 impl Placement {
     pub(crate) fn unknown() -> Self {
-        let known = Known { owners: vec![None; usize::from(Slot::COUNT)], complete: false };
-        Self { known: ArcSwap::from_pointee(known), last_read: Mutex::new(None) }
+        let known = Known {
+            owners: vec![None; usize::from(Slot::COUNT)],
+            complete: false,
+        };
+        Self {
+            known: ArcSwap::from_pointee(known),
+            last_read: Mutex::new(None),
+        }
     }
 
     /// # Errors
@@ -48,21 +61,36 @@ impl Placement {
         match known.owners.get(usize::from(slot.0)).copied().flatten() {
             Some(owner) => Ok(owner.shard),
             None if known.complete => Err(Error::NotOwned { slot }),
-            None => Err(Error::Unavailable { reason: "the slot's shard cannot be reached", source: None }),
+            None => Err(Error::Unavailable {
+                reason: "the slot's shard cannot be reached",
+                source: None,
+            }),
         }
     }
 
-    /// Reads every shard's slots, unless that was done a moment ago. A shard that cannot be read
-    /// keeps what was known of it. Returns how many could be read, with the last failure.
-    pub(crate) async fn refresh(&self, shards: &[std::sync::Arc<Shard>]) -> (usize, Option<sqlx::Error>) {
+    /// Reads every shard's slots, unless that was begun after `since`: what a caller met then is
+    /// already known. A shard that cannot be read keeps what was known of it. Returns how many could
+    /// be read, with the last failure.
+    pub(crate) async fn refresh(
+        &self,
+        shards: &[std::sync::Arc<Shard>],
+        since: Instant,
+    ) -> (usize, Option<sqlx::Error>) {
         let mut last_read = self.last_read.lock().await;
-        if last_read.is_some_and(|at| at.elapsed() < REFRESH_INTERVAL) {
+        let incomplete = !self.known.load().complete;
+        let fresh =
+            |last: Reading| last.began >= since || (incomplete && last.ended.elapsed() < PAUSE_WHILE_INCOMPLETE);
+        if last_read.is_some_and(fresh) {
             return (shards.len(), None);
         }
+        let began = Instant::now();
         let before = self.known.load_full();
         let mut owners: Vec<Option<Owner>> = vec![None; usize::from(Slot::COUNT)];
         let (mut readable, mut failure) = (0, None);
-        for (shard, answer) in shards.iter().zip(join_all(shards.iter().map(|shard| owned_slots(shard))).await) {
+        for (shard, answer) in shards
+            .iter()
+            .zip(join_all(shards.iter().map(|shard| owned_slots(shard))).await)
+        {
             let claims = match answer {
                 Ok(claims) => {
                     readable += 1;
@@ -79,29 +107,49 @@ impl Placement {
                 if let Some(entry) = owners.get_mut(usize::from(slot.0))
                     && entry.is_none_or(|other| other.ownership < ownership)
                 {
-                    *entry = Some(Owner { shard: shard.id, ownership });
+                    *entry = Some(Owner {
+                        shard: shard.id,
+                        ownership,
+                    });
                 }
             }
         }
-        self.known.store(std::sync::Arc::new(Known { owners, complete: readable == shards.len() }));
-        *last_read = Some(Instant::now());
+        self.known.store(std::sync::Arc::new(Known {
+            owners,
+            complete: readable == shards.len(),
+        }));
+        *last_read = Some(Reading {
+            began,
+            ended: Instant::now(),
+        });
         (readable, failure)
     }
 }
 
 fn remembered(known: &Known, shard: ShardId) -> Vec<(Slot, Ownership)> {
-    let claims = Slot::all().zip(&known.owners).filter_map(|(slot, owner)| owner.map(|owner| (slot, owner)));
-    claims.filter(|(_, owner)| owner.shard == shard).map(|(slot, owner)| (slot, owner.ownership)).collect()
+    let claims = Slot::all()
+        .zip(&known.owners)
+        .filter_map(|(slot, owner)| owner.map(|owner| (slot, owner)));
+    claims
+        .filter(|(_, owner)| owner.shard == shard)
+        .map(|(slot, owner)| (slot, owner.ownership))
+        .collect()
 }
 
 async fn owned_slots(shard: &Shard) -> Result<Vec<(Slot, Ownership)>, sqlx::Error> {
-    let id: Option<i16> = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_optional(&shard.pool).await?;
+    let id: Option<i16> = sqlx::query_scalar("SELECT shard_id FROM shard")
+        .fetch_optional(&shard.pool)
+        .await?;
     if id.map(ShardId) != Some(shard.id) {
         let found = id.map_or_else(|| "not yet a shard".to_owned(), |id| format!("shard {id}"));
         let message = format!("the database configured for shard {} is {found}", shard.id);
         return Err(sqlx::Error::Configuration(message.into()));
     }
-    let rows: Vec<(i16, i64)> =
-        sqlx::query_as("SELECT slot, ownership FROM slots WHERE owned").fetch_all(&shard.pool).await?;
-    Ok(rows.into_iter().filter_map(|(slot, ownership)| Some((Slot::from_i16(slot)?, Ownership(ownership)))).collect())
+    let rows: Vec<(i16, i64)> = sqlx::query_as("SELECT slot, ownership FROM slots WHERE owned")
+        .fetch_all(&shard.pool)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(slot, ownership)| Some((Slot::from_i16(slot)?, Ownership(ownership))))
+        .collect())
 }

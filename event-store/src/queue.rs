@@ -41,22 +41,41 @@ impl Queue {
         let capacity = u32::try_from(capacity.max(1)).unwrap_or(u32::MAX).min(1 << 20);
         // Each job holds at least one unit, so the channel never fills before the room does.
         let (jobs, receiver) = mpsc::channel(capacity as usize);
-        (Self { jobs, room: Arc::new(Semaphore::new(capacity as usize)), capacity }, receiver)
+        (
+            Self {
+                jobs,
+                room: Arc::new(Semaphore::new(capacity as usize)),
+                capacity,
+            },
+            receiver,
+        )
     }
 
     /// Hands an append to the committer and waits for its outcome.
     pub(crate) async fn append(&self, prepared: Arc<Prepared>) -> Result<Committed, Error> {
         let units = 1 + prepared.bytes / BYTES_PER_UNIT;
         let units = u32::try_from(units).unwrap_or(u32::MAX).min(self.capacity);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(units).map_err(|error| match error {
-            TryAcquireError::NoPermits => Error::Overloaded { retry_after_seconds: RETRY_AFTER_SECONDS },
-            TryAcquireError::Closed => stopped(),
-        })?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(units)
+            .map_err(|error| match error {
+                TryAcquireError::NoPermits => Error::Overloaded {
+                    retry_after_seconds: RETRY_AFTER_SECONDS,
+                },
+                TryAcquireError::Closed => stopped(),
+            })?;
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { prepared, reply, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded { retry_after_seconds: RETRY_AFTER_SECONDS },
-            mpsc::error::TrySendError::Closed(_) => stopped(),
-        })?;
+        self.jobs
+            .try_send(Job {
+                prepared,
+                reply,
+                _room: room,
+            })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Error::Overloaded {
+                    retry_after_seconds: RETRY_AFTER_SECONDS,
+                },
+                mpsc::error::TrySendError::Closed(_) => stopped(),
+            })?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -72,5 +91,8 @@ impl Queue {
 }
 
 fn stopped() -> Error {
-    Error::Unavailable { reason: "it is shutting down", source: None }
+    Error::Unavailable {
+        reason: "it is shutting down",
+        source: None,
+    }
 }

@@ -59,12 +59,7 @@ impl EventStore {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn read_slot(
-        &self,
-        slot: Slot,
-        after: SlotPosition,
-        limit: usize,
-    ) -> Result<Vec<RecordedEvent>, Error> {
+    pub async fn read_slot(&self, slot: Slot, after: SlotPosition, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
         let mut shard = self.owner(slot).await?;
         for _ in 0..2 {
             let rows = slot_rows(&shard, slot, after, page(limit)).await.map_err(Error::read)?;
@@ -91,15 +86,26 @@ impl EventStore {
         let head = self.head_of(tenant).await?.slot_position;
         let shard = self.owner(slot).await?;
         let scope = Scope { slot, tenant, filter };
-        let mut page = EventPage { events: Vec::new(), next: after, at_end: after >= head };
+        let mut page = EventPage {
+            events: Vec::new(),
+            next: after,
+            at_end: after >= head,
+        };
         for _ in 0..SCANS_PER_PAGE {
             let wanted = limit.saturating_sub(page.events.len());
             if page.at_end || wanted == 0 {
                 break;
             }
             // One order's stream is found by key; everything else by walking the slot.
-            let until = if filter.order.is_some() { head } else { head.min(SlotPosition(page.next.0 + SCAN)) };
-            let rows = scope.scan(&shard, page.next, until, wanted).await.map_err(Error::read)?;
+            let until = if filter.order.is_some() {
+                head
+            } else {
+                head.min(SlotPosition(page.next.0 + SCAN))
+            };
+            let rows = scope
+                .scan(&shard, page.next, until, wanted)
+                .await
+                .map_err(Error::read)?;
             let full = rows.len() >= wanted;
             for row in &rows {
                 page.events.push(from_row(row)?);
@@ -152,7 +158,11 @@ impl EventStore {
                     .map_err(Error::read)?;
             if let Some((position, incarnation)) = head {
                 let (slot_position, incarnation) = (SlotPosition(position), Incarnation(incarnation));
-                return Ok(PositionToken { slot, incarnation, slot_position });
+                return Ok(PositionToken {
+                    slot,
+                    incarnation,
+                    slot_position,
+                });
             }
             shard = self.owner_after_refresh(slot).await?;
         }
@@ -204,7 +214,11 @@ impl Scope<'_> {
     ) -> Result<Vec<PgRow>, sqlx::Error> {
         let filter = self.filter;
         let order = filter.order.map(|order| StreamId::order(self.tenant, order));
-        let by_stream = if order.is_some() { "AND e.aggregate_type = 'order' AND e.aggregate_id = $9" } else { "" };
+        let by_stream = if order.is_some() {
+            "AND e.aggregate_type = 'order' AND e.aggregate_id = $9"
+        } else {
+            ""
+        };
         let sql = format!(
             "SELECT {COLUMNS} FROM events e JOIN slots s ON s.slot = e.slot AND s.owned \
               WHERE e.slot = $1 AND e.slot_position > $2 AND e.slot_position <= $3 AND e.tenant_id = $4 \

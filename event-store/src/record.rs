@@ -49,7 +49,11 @@ impl RecordedEvent {
     }
 
     pub fn token(&self) -> PositionToken {
-        PositionToken { slot: self.slot, incarnation: self.incarnation, slot_position: self.slot_position }
+        PositionToken {
+            slot: self.slot,
+            incarnation: self.incarnation,
+            slot_position: self.slot_position,
+        }
     }
 
     /// The order number, on an order's first event.
@@ -68,7 +72,11 @@ pub(crate) fn from_row(row: &PgRow) -> Result<RecordedEvent, Error> {
     let position = Position(row.try_get("position").map_err(Error::read)?);
     let (aggregate_type, aggregate_id): (String, String) = read_stream(row).map_err(Error::read)?;
     let Some(stream) = StreamId::from_stored(&aggregate_type, &aggregate_id) else {
-        return Err(Error::UnknownStream { aggregate_type, aggregate_id, position });
+        return Err(Error::UnknownStream {
+            aggregate_type,
+            aggregate_id,
+            position,
+        });
     };
     read_rest(row, position, stream).map_err(Error::read)
 }

@@ -21,7 +21,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(shard: ShardId, options: PgConnectOptions) -> Self {
-        Self { shard, options, connection: None }
+        Self {
+            shard,
+            options,
+            connection: None,
+        }
     }
 
     /// The connection, made if need be; tries until `deadline`, and at least once.
@@ -57,7 +61,10 @@ impl Session {
             ));
         }
         if !durable {
-            tracing::warn!(shard = shard, "the server is set not to keep commits: a crash will lose acknowledged events");
+            tracing::warn!(
+                shard = shard,
+                "the server is set not to keep commits: a crash will lose acknowledged events"
+            );
         }
         Ok(connection)
     }

@@ -52,7 +52,10 @@ impl Shard {
             jobs,
             session: Session::new(
                 shard.id,
-                server.clone().application_name("comanda committer").options([statement_timeout.clone(), lock_timeout]),
+                server
+                    .clone()
+                    .application_name("comanda committer")
+                    .options([statement_timeout.clone(), lock_timeout]),
             ),
             head,
             closing: closing.clone(),
@@ -66,9 +69,19 @@ impl Shard {
         let pool = PgPoolOptions::new()
             .max_connections(options.read_connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(server.application_name("comanda log reader").options([statement_timeout]));
+            .connect_lazy_with(
+                server
+                    .application_name("comanda log reader")
+                    .options([statement_timeout]),
+            );
         let streams = PostgresEventRepository::new(pool.clone()).with_tables("stream_events", "snapshots");
-        Ok(Self { id: shard.id, pool, queue, head: head_seen, streams })
+        Ok(Self {
+            id: shard.id,
+            pool,
+            queue,
+            head: head_seen,
+            streams,
+        })
     }
 }
 

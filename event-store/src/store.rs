@@ -9,7 +9,7 @@ use cqrs_es::Aggregate;
 use domain::StoredEvent;
 use futures::future::join_all;
 use metrics::gauge;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -74,14 +74,23 @@ impl EventStore {
         }
         committers.close();
         let placement = Placement::unknown();
-        match placement.refresh(&shards).await {
+        match placement.refresh(&shards, Instant::now()).await {
             (_, Some(sqlx::Error::Configuration(problem))) => return Err(Error::Misconfigured(problem.to_string())),
             (0, Some(error)) => return Err(Error::unavailable("no shard can be reached", error)),
             (0, None) => return Err(Error::Misconfigured("no shards are configured".to_owned())),
             (_, _) => {}
         }
         let caches = Mutex::new(HashMap::new());
-        Ok(Self { inner: Arc::new(Inner { options, shards, placement, caches, closing, committers }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                options,
+                shards,
+                placement,
+                caches,
+                closing,
+                committers,
+            }),
+        })
     }
 
     /// The streams of one kind of aggregate, by way of `cqrs-es`. All share one cache.
@@ -137,7 +146,12 @@ impl EventStore {
     /// [`Error::UnknownShard`].
     pub fn tail(&self, shard: ShardId, after: Position) -> Result<Tail, Error> {
         let shard = self.shard(shard)?;
-        Ok(Tail::new(shard.pool.clone(), shard.head.clone(), after, self.inner.options.poll_interval))
+        Ok(Tail::new(
+            shard.pool.clone(),
+            shard.head.clone(),
+            after,
+            self.inner.options.poll_interval,
+        ))
     }
 
     /// Asks every shard how it is; bounded to two seconds.
@@ -155,7 +169,11 @@ impl EventStore {
     }
 
     pub(crate) fn shard(&self, id: ShardId) -> Result<&Arc<Shard>, Error> {
-        self.inner.shards.iter().find(|shard| shard.id == id).ok_or(Error::UnknownShard(id))
+        self.inner
+            .shards
+            .iter()
+            .find(|shard| shard.id == id)
+            .ok_or(Error::UnknownShard(id))
     }
 
     /// The shard taken to own the slot; asks the shards where none is known.
@@ -166,9 +184,9 @@ impl EventStore {
         }
     }
 
-    /// The shard that owns the slot by what the shards say now.
+    /// The shard that owns the slot by what the shards say from now on.
     pub(crate) async fn owner_after_refresh(&self, slot: Slot) -> Result<Arc<Shard>, Error> {
-        self.inner.placement.refresh(&self.inner.shards).await;
+        self.inner.placement.refresh(&self.inner.shards, Instant::now()).await;
         self.shard(self.inner.placement.owner(slot)?).cloned()
     }
 }
@@ -178,13 +196,24 @@ async fn health(shard: &Shard) -> ShardHealth {
         "SELECT state = 'open', \
                 current_setting('fsync')::bool AND current_setting('synchronous_commit') <> 'off' FROM shard",
     );
-    let answer = timeout(HEALTH_TIMEOUT, query.fetch_one(&shard.pool)).await.ok().and_then(Result::ok);
+    let answer = timeout(HEALTH_TIMEOUT, query.fetch_one(&shard.pool))
+        .await
+        .ok()
+        .and_then(Result::ok);
     let (accepting, durable) = answer.unwrap_or_default();
-    ShardHealth { shard: shard.id, reachable: answer.is_some(), accepting, durable, queue_depth: shard.queue.depth() }
+    ShardHealth {
+        shard: shard.id,
+        reachable: answer.is_some(),
+        accepting,
+        durable,
+        queue_depth: shard.queue.depth(),
+    }
 }
 
 impl std::fmt::Debug for EventStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventStore").field("shards", &self.shards()).finish_non_exhaustive()
+        f.debug_struct("EventStore")
+            .field("shards", &self.shards())
+            .finish_non_exhaustive()
     }
 }

@@ -32,13 +32,13 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(
-        pool: PgPool,
-        head: watch::Receiver<Position>,
-        after: Position,
-        poll_interval: Duration,
-    ) -> Self {
-        Self { pool, head, after, poll_interval }
+    pub(crate) fn new(pool: PgPool, head: watch::Receiver<Position>, after: Position, poll_interval: Duration) -> Self {
+        Self {
+            pool,
+            head,
+            after,
+            poll_interval,
+        }
     }
 
     /// Everything up to here has been returned or passed over.

@@ -41,7 +41,11 @@ impl FromStr for PositionToken {
         };
         let in_range = token.slot.0 < Slot::COUNT && token.incarnation.0 >= 1 && token.slot_position.0 >= 0;
         // Only the one spelling: no signs, no leading zeros.
-        if in_range && token.to_string() == text { Ok(token) } else { Err(TokenError) }
+        if in_range && token.to_string() == text {
+            Ok(token)
+        } else {
+            Err(TokenError)
+        }
     }
 }
 
@@ -61,8 +65,11 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_as_written() {
-        let token =
-            PositionToken { slot: Slot(17), incarnation: Incarnation(2), slot_position: SlotPosition(4711) };
+        let token = PositionToken {
+            slot: Slot(17),
+            incarnation: Incarnation(2),
+            slot_position: SlotPosition(4711),
+        };
         assert_eq!(token.to_string(), "17.2.4711");
         assert_eq!("17.2.4711".parse(), Ok(token));
         assert!("0.1.0".parse::<PositionToken>().is_ok());
@@ -71,8 +78,24 @@ mod tests {
     #[test]
     fn hand_made_tokens_are_refused() {
         for text in [
-            "", "17", "17.2", "17.2.", "17.2.3.4", "1024.1.1", "-1.1.1", "17.0.1", "17.1.-1", "+17.1.1", "017.1.1",
-            "17.1.01", " 17.1.1", "17.1.1 ", "17,1,1", "a.b.c", "17.1.9223372036854775808", "17.2147483648.1",
+            "",
+            "17",
+            "17.2",
+            "17.2.",
+            "17.2.3.4",
+            "1024.1.1",
+            "-1.1.1",
+            "17.0.1",
+            "17.1.-1",
+            "+17.1.1",
+            "017.1.1",
+            "17.1.01",
+            " 17.1.1",
+            "17.1.1 ",
+            "17,1,1",
+            "a.b.c",
+            "17.1.9223372036854775808",
+            "17.2147483648.1",
         ] {
             assert_eq!(text.parse::<PositionToken>(), Err(TokenError), "{text:?}");
         }

@@ -47,7 +47,11 @@ impl Database {
 
     /// The schema version that this binary was built for: the number of its last file.
     pub fn version(self) -> i64 {
-        self.migrator().iter().map(|migration| migration.version).max().unwrap_or(0)
+        self.migrator()
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -83,9 +87,20 @@ pub async fn migrate(database: Database, connection: &mut PgConnection) -> Resul
         .migrator()
         .run_direct(&mut *connection)
         .await
-        .map_err(|source| MigrateError::Failed { database, source: Box::new(source) })?;
-    let applied = database.migrator().iter().map(|migration| migration.version).filter(|version| *version > before);
-    let report = Report { database, applied: applied.collect(), version: database.version() };
+        .map_err(|source| MigrateError::Failed {
+            database,
+            source: Box::new(source),
+        })?;
+    let applied = database
+        .migrator()
+        .iter()
+        .map(|migration| migration.version)
+        .filter(|version| *version > before);
+    let report = Report {
+        database,
+        applied: applied.collect(),
+        version: database.version(),
+    };
     tracing::info!(database = %database, applied = report.applied.len(), version = report.version, "schema is current");
     Ok(report)
 }
@@ -124,16 +139,28 @@ fn compare(database: Database, applied: &[Applied]) -> Result<(), SchemaError> {
         return Err(SchemaError::Newer { database, found, known });
     }
     for (version, checksum) in applied {
-        let same = database.migrator().iter().any(|file| file.version == *version && *file.checksum == **checksum);
+        let same = database
+            .migrator()
+            .iter()
+            .any(|file| file.version == *version && *file.checksum == **checksum);
         if !same {
-            return Err(SchemaError::Changed { database, version: *version });
+            return Err(SchemaError::Changed {
+                database,
+                version: *version,
+            });
         }
     }
     // A version below the last that never ran would be a file slipped in later.
-    let missing = database.migrator().iter().find(|file| !applied.iter().any(|(version, _)| *version == file.version));
+    let missing = database
+        .migrator()
+        .iter()
+        .find(|file| !applied.iter().any(|(version, _)| *version == file.version));
     match missing {
         None => Ok(()),
-        Some(file) if file.version < found => Err(SchemaError::Changed { database, version: file.version }),
+        Some(file) if file.version < found => Err(SchemaError::Changed {
+            database,
+            version: file.version,
+        }),
         Some(_) => Err(SchemaError::Older { database, found, known }),
     }
 }

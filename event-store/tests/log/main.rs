@@ -1,0 +1,15 @@
+//! The log against a real PostgreSQL: what the append function judges and assigns, what the
+//! committer makes of failures, and what readers see meanwhile.
+
+mod aggregates;
+mod append_function;
+mod appended_numbers;
+mod audit;
+mod bootstrap;
+mod committer;
+mod connection_loss;
+mod ownership;
+mod reading;
+mod stock;
+mod support;
+mod tailing;
