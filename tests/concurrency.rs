@@ -15,12 +15,24 @@ use crate::support::platform::Platform;
 pub(crate) async fn assert_guarantees(platform: &Platform, load: &Load) {
     load.settle().await;
     let log = Log::read(&platform.run.databases).await;
-    assert_eq!(log.faults(), Vec::<String>::new(), "G3: the log has no gap and no double");
+    assert_eq!(
+        log.faults(),
+        Vec::<String>::new(),
+        "G3: the log has no gap and no double"
+    );
     let missing = missing(load, &log).await;
-    assert_eq!(missing, Vec::<String>::new(), "G1: every acknowledged order is in the log once");
+    assert_eq!(
+        missing,
+        Vec::<String>::new(),
+        "G1: every acknowledged order is in the log once"
+    );
     eventually(Duration::from_secs(60), || async {
         let found = log.differences(&platform.run.databases).await;
-        if found.is_empty() { Ok(()) } else { Err(format!("G1, G4: {} differ: {:?}", found.len(), &found[..1])) }
+        if found.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("G1, G4: {} differ: {:?}", found.len(), &found[..1]))
+        }
     })
     .await;
     load.repeat(97).await;
@@ -61,7 +73,10 @@ async fn fifty_writers_on_one_order_settle_it_once() {
     let client = load.clients[0].clone();
     let body = json!({"establishment_id": ESTABLISHMENT, "items": [{"product_id": PRODUCT, "quantity": 1}]});
     let created = client.post("/v1/orders", &body).await;
-    let path = Arc::new(format!("/v1/orders/{}/status", created.body["id"].as_str().expect("an id")));
+    let path = Arc::new(format!(
+        "/v1/orders/{}/status",
+        created.body["id"].as_str().expect("an id")
+    ));
 
     let writers: Vec<_> = (0..50)
         .map(|n| {
@@ -75,8 +90,16 @@ async fn fifty_writers_on_one_order_settle_it_once() {
         statuses.push(writer.await.expect("a writer"));
     }
 
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 49, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 409).count(),
+        49,
+        "{statuses:?}"
+    );
     let log = Log::read(&platform.run.databases).await;
     assert_eq!(log.faults(), Vec::<String>::new());
 }

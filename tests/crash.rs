@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use event_store::{EventStore, Options, ShardId, ShardOptions};
+use projector::{Consumer, Fault, Projector};
+use service::settings::ProjectorSettings;
+use service::shutdown::Shutdown;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, PgPool};
 
 use crate::concurrency::{assert_guarantees, missing};
 use crate::support::checker::Log;
@@ -18,7 +22,11 @@ async fn progress(load: &Load, more: usize) {
     let target = load.acknowledged() + more;
     eventually(Duration::from_secs(90), || async {
         let acknowledged = load.acknowledged();
-        if acknowledged >= target { Ok(()) } else { Err(format!("{acknowledged} of {target} orders")) }
+        if acknowledged >= target {
+            Ok(())
+        } else {
+            Err(format!("{acknowledged} of {target} orders"))
+        }
     })
     .await;
 }
@@ -78,13 +86,18 @@ async fn planted_asynchronous_commits_are_noticed_when_postgresql_is_killed() {
     // The answers given before the kill are the claim; what came after it is no witness.
     let log = Log::read(&platform.run.databases).await;
     let lost = missing(&load, &log).await;
-    assert!(!lost.is_empty(), "acknowledged orders were lost and the harness saw nothing");
+    assert!(
+        !lost.is_empty(),
+        "acknowledged orders were lost and the harness saw nothing"
+    );
 }
 
 async fn plant_asynchronous_commit(url: &str) {
     let mut connection = PgConnection::connect(url).await.expect("the shard answers");
-    let name: String =
-        sqlx::query_scalar("select current_database()").fetch_one(&mut connection).await.expect("a name");
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a name");
     let statements = [
         format!("alter database {name} set synchronous_commit = off"),
         // The longest that PostgreSQL lets commits wait for its background writer.
@@ -94,4 +107,80 @@ async fn plant_asynchronous_commit(url: &str) {
     for statement in statements {
         connection.execute(statement.as_str()).await.expect("planted");
     }
+}
+
+/// A second projector over the same slots, in this process, until told to stop.
+struct SecondProjector {
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<Result<(), projector::Error>>,
+}
+
+impl SecondProjector {
+    async fn start(platform: &Platform, fault: Option<Fault>) -> Self {
+        let shards = platform.run.databases.shards.iter().zip(0_i16..);
+        let shards = shards
+            .map(|(url, id)| ShardOptions {
+                id: ShardId(id),
+                url: url.clone(),
+            })
+            .collect();
+        let store = EventStore::connect(Options {
+            shards,
+            ..Options::default()
+        })
+        .await
+        .expect("the log");
+        let read_store = PgPool::connect(&platform.run.databases.read_store)
+            .await
+            .expect("the read store");
+        let consumer = Consumer::new(read_store, ProjectorSettings::default()).with_fault(fault);
+        let projector = Projector::with_consumer(store, consumer);
+        let shutdown = Shutdown::new();
+        let until = shutdown.clone();
+        Self {
+            shutdown,
+            task: tokio::spawn(async move { projector.run(until).await }),
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.trigger();
+        self.task.await.expect("the projector's task").expect("the projector");
+    }
+}
+
+/// Two projectors on every slot while orders flow; what the read models then differ by.
+async fn differences_after_two_projectors(platform: &Platform, fault: Option<Fault>) -> Vec<String> {
+    let load = Load::prepare(platform, "two", 4).await;
+    let second = SecondProjector::start(platform, fault).await;
+    load.run(2_000, 32).await;
+    load.settle().await;
+    let log = Log::read(&platform.run.databases).await;
+    log.await_caught_up(&platform.run.databases).await;
+    second.stop().await;
+    log.differences(&platform.run.databases).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_projectors_on_the_same_slots_count_everything_once() {
+    let platform = Platform::start().await;
+    assert_eq!(
+        differences_after_two_projectors(&platform, None).await,
+        Vec::<String>::new()
+    );
+}
+
+/// The same with the comparison of checkpoints planted off: the harness must see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_checkpoints_set_without_comparing_are_noticed() {
+    let environment = [
+        ("COMANDA_PLANTED_FAULTS", "1"),
+        ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set"),
+    ];
+    let platform = Platform::start_with(&environment).await;
+    let found = differences_after_two_projectors(&platform, Some(Fault::SkipCompareAndSet)).await;
+    assert!(
+        !found.is_empty(),
+        "two projectors overwrote each other and the harness saw nothing"
+    );
 }

@@ -25,8 +25,18 @@ async fn open(platform: &Platform) -> Client {
 
 fn import(platform: &Platform, file: &Path) -> Output {
     let file = file.to_str().expect("a path");
-    let arguments =
-        ["import", file, "--tenant", TENANT, "--establishment", ESTABLISHMENT, "--date", "2012-06-01", "-o", "json"];
+    let arguments = [
+        "import",
+        file,
+        "--tenant",
+        TENANT,
+        "--establishment",
+        ESTABLISHMENT,
+        "--date",
+        "2012-06-01",
+        "-o",
+        "json",
+    ];
     platform.comanda(&arguments)
 }
 
@@ -47,11 +57,14 @@ async fn sales(client: &Client) -> Value {
 }
 
 async fn assert_sales(client: &Client, orders: i64, amount: i64) {
-    let expected =
-        json!([{"date": "2012-06-01", "orders": orders, "sales": {"amount": amount, "currency": "USD"}}]);
+    let expected = json!([{"date": "2012-06-01", "orders": orders, "sales": {"amount": amount, "currency": "USD"}}]);
     eventually(Duration::from_secs(30), || async {
         let found = sales(client).await;
-        if found == expected { Ok(()) } else { Err(format!("{found} is not {expected}")) }
+        if found == expected {
+            Ok(())
+        } else {
+            Err(format!("{found} is not {expected}"))
+        }
     })
     .await;
 }
@@ -74,12 +87,19 @@ async fn bad_lines_are_reported_by_number_and_the_rest_is_imported_once() {
 
     let first = import(&platform, &file);
     let errors = String::from_utf8_lossy(&first.stderr);
-    assert!(errors.contains('4') && errors.contains('6'), "bad lines are named: {errors}");
+    assert!(
+        errors.contains('4') && errors.contains('6'),
+        "bad lines are named: {errors}"
+    );
     assert_sales(&client, 3, 239 + 1_698 + 339 + 1_000).await;
 
     let before = Log::read(&platform.run.databases).await.events;
     let second = import(&platform, &file);
-    assert_eq!(Log::read(&platform.run.databases).await.events, before, "the second run stored nothing");
+    assert_eq!(
+        Log::read(&platform.run.databases).await.events,
+        before,
+        "the second run stored nothing"
+    );
     let (first, second) = (summary(&first), summary(&second));
     assert_eq!(first["lines"], second["lines"], "{first} {second}");
     assert_sales(&client, 3, 239 + 1_698 + 339 + 1_000).await;

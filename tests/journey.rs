@@ -50,7 +50,10 @@ async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
 
     // When: the printed line is pasted
     let created = paste(printed_curl(&platform.output()));
-    let id = created["id"].as_str().unwrap_or_else(|| panic!("no order in {created}")).to_owned();
+    let id = created["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no order in {created}"))
+        .to_owned();
     assert_eq!(created["status"], "placed");
     assert_eq!(created["number"], 1);
 
@@ -60,13 +63,23 @@ async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
     assert_eq!((stored.status, stored.header("etag")), (200, Some("\"1\"")));
     let position = stored.header("comanda-position").expect("a position").to_owned();
     let order = graphql_order(&client, &id, &position).await;
-    assert_eq!((&order["key"], &order["number"], &order["status"]), (&json!(id), &json!(1), &json!("PLACED")));
+    assert_eq!(
+        (&order["key"], &order["number"], &order["status"]),
+        (&json!(id), &json!(1), &json!("PLACED"))
+    );
     assert_eq!(order["total"], stored.body["total"]);
     assert_eq!(order["timeline"].as_array().map(Vec::len), Some(1));
 
     // When: its status moves on
-    let changed = client.post(&format!("/v1/orders/{id}/status"), &json!({"status": "accepted"})).await;
-    assert_eq!((changed.status, changed.header("etag")), (200, Some("\"2\"")), "{}", changed.body);
+    let changed = client
+        .post(&format!("/v1/orders/{id}/status"), &json!({"status": "accepted"}))
+        .await;
+    assert_eq!(
+        (changed.status, changed.header("etag")),
+        (200, Some("\"2\"")),
+        "{}",
+        changed.body
+    );
     let position = changed.header("comanda-position").expect("a position").to_owned();
 
     // Then: a read with its token sees it
@@ -76,7 +89,11 @@ async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
     // When: the platform ends as asked and starts again
     let status = platform.terminate().await;
     assert!(status.success(), "{status}");
-    assert_eq!(platform.postgres_processes(), Vec::<i32>::new(), "PostgreSQL ended with it");
+    assert_eq!(
+        platform.postgres_processes(),
+        Vec::<i32>::new(),
+        "PostgreSQL ended with it"
+    );
     platform.restart().await;
 
     // Then: everything is still there, and nothing was seeded twice
@@ -88,7 +105,10 @@ async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
         Value::String(text) => text.clone(),
         single => single.to_string(),
     };
-    let establishments = text.lines().filter(|line| line.contains("\"EstablishmentDefined\"")).count();
+    let establishments = text
+        .lines()
+        .filter(|line| line.contains("\"EstablishmentDefined\""))
+        .count();
     assert_eq!(establishments, 1, "{text}");
 }
 
@@ -104,12 +124,23 @@ async fn health_metrics_and_the_documents_are_served_on_the_one_port() {
         ("/openapi.json", "\"3.1"),
         ("/docs", "<html"),
     ] {
-        let response = http.get(format!("{}{path}", platform.url())).send().await.expect("an answer");
+        let response = http
+            .get(format!("{}{path}", platform.url()))
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(response.status(), 200, "{path}");
         let text = response.text().await.expect("text");
-        assert!(text.to_lowercase().contains(contained), "{path} lacks {contained}: {text}");
+        assert!(
+            text.to_lowercase().contains(contained),
+            "{path} lacks {contained}: {text}"
+        );
     }
-    let page = http.get(format!("{}/graphql", platform.url())).header("accept", "text/html").send().await;
+    let page = http
+        .get(format!("{}/graphql", platform.url()))
+        .header("accept", "text/html")
+        .send()
+        .await;
     let page = page.expect("an answer").text().await.expect("text");
     assert!(page.contains("GraphiQL"), "the explorer is served");
 }
@@ -121,7 +152,11 @@ async fn given_a_killed_postgresql_then_the_platform_brings_it_back_by_itself() 
     platform.kill_postgres();
     eventually(Duration::from_secs(60), || async {
         let answer = client.get("/v1/events?limit=1").await;
-        if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.body)) }
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(format!("{} {}", answer.status, answer.body))
+        }
     })
     .await;
     platform.ready().await;

@@ -46,12 +46,17 @@ async fn no_route_argument_or_cursor_of_one_tenant_shows_another_tenants_data() 
     let own = Client::send(request).await;
     assert!(own.body.to_string().contains(CANARY), "{}", own.body);
     let global_id = own.body["data"]["order"]["id"].as_str().expect("an id").to_owned();
-    let cursor = own.body["data"]["orders"]["edges"][0]["cursor"].as_str().expect("a cursor").to_owned();
+    let cursor = own.body["data"]["orders"]["edges"][0]["cursor"]
+        .as_str()
+        .expect("a cursor")
+        .to_owned();
 
     // Then: the stranger sees nothing of it, by key, global id, cursor, filter, list or log
     let mut answers = vec![
         stranger.query(EVERYTHING, variables).await,
-        stranger.query(EVERYTHING, json!({"order": global_id, "establishment": ESTABLISHMENT})).await,
+        stranger
+            .query(EVERYTHING, json!({"order": global_id, "establishment": ESTABLISHMENT}))
+            .await,
     ];
     let page = "query($e: ID!, $after: String, $before: String, $text: String) {
         orders(establishmentId: $e, first: 10, after: $after, filter: {text: $text}) {
@@ -77,5 +82,10 @@ async fn no_route_argument_or_cursor_of_one_tenant_shows_another_tenants_data() 
         assert!(answer.status < 500, "{text}");
     }
     let count = stranger.query(page, json!({"e": ESTABLISHMENT})).await;
-    assert_eq!(count.body["data"]["orders"]["totalCount"], Value::from(0), "{}", count.body);
+    assert_eq!(
+        count.body["data"]["orders"]["totalCount"],
+        Value::from(0),
+        "{}",
+        count.body
+    );
 }

@@ -2,6 +2,7 @@
 //! wrote either: plain SQL in, a fold by the domain's own rules, differences out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use domain::order::{Order, OrderEvent};
 use domain::{Event, StreamId};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
+use super::eventually;
 use super::platform::Databases;
 
 /// An order's row as every copy of it must read.
@@ -34,6 +36,7 @@ pub(crate) struct Log {
     pub(crate) orders: BTreeMap<OrderKey, OrderRow>,
     pub(crate) created: BTreeMap<OrderKey, u32>,
     pub(crate) events: usize,
+    heads: BTreeMap<i32, i64>,
     days: BTreeMap<DayKey, Day>,
     timeline: BTreeSet<(String, String, i64)>,
     broken: Vec<String>,
@@ -79,6 +82,7 @@ impl Log {
                 log.fold(stored, &mut folded);
             }
         }
+        log.heads = slots;
         log.finish(folded);
         log
     }
@@ -88,11 +92,18 @@ impl Log {
         let key = (stored.stream.tenant().to_string(), stored.stream.id().to_owned());
         let (order, version, number) = folded.entry(key.clone()).or_default();
         if stored.sequence != *version + 1 {
-            self.broken.push(format!("order {key:?} has sequence {} after {version}", stored.sequence));
+            self.broken.push(format!(
+                "order {key:?} has sequence {} after {version}",
+                stored.sequence
+            ));
         }
         if let OrderEvent::OrderCreated(_) = &event {
             *self.created.entry(key.clone()).or_default() += 1;
-            *number = stored.metadata.get("number").and_then(|number| number.parse().ok()).unwrap_or_default();
+            *number = stored
+                .metadata
+                .get("number")
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default();
         }
         order.evolve(&event);
         *version = stored.sequence;
@@ -104,12 +115,16 @@ impl Log {
         let mut customers: BTreeMap<DayKey, BTreeSet<String>> = BTreeMap::new();
         for (key, (order, version, number)) in folded {
             let Some(state) = order.state() else {
-                self.broken.push(format!("order {key:?} has events but was never created"));
+                self.broken
+                    .push(format!("order {key:?} has events but was never created"));
                 continue;
             };
             let created = &state.created;
-            let day =
-                (key.0.clone(), created.establishment_id.to_string(), created.business_date.to_string());
+            let day = (
+                key.0.clone(),
+                created.establishment_id.to_string(),
+                created.business_date.to_string(),
+            );
             if !numbers.entry(day.clone()).or_default().insert(number) {
                 self.broken.push(format!("{day:?} has number {number} twice"));
             }
@@ -117,7 +132,11 @@ impl Log {
                 let entry = self.days.entry(day.clone()).or_default();
                 entry.orders += 1;
                 entry.sales += created.totals.total.0;
-                if let Some(id) = created.customer.as_ref().and_then(|customer| customer.customer_id.as_ref()) {
+                if let Some(id) = created
+                    .customer
+                    .as_ref()
+                    .and_then(|customer| customer.customer_id.as_ref())
+                {
                     customers.entry(day.clone()).or_default().insert(id.to_string());
                 }
             }
@@ -138,16 +157,24 @@ impl Log {
             }
         }
         for (day, numbers) in numbers {
-            let dense = numbers.iter().copied().eq(1..=i64::try_from(numbers.len()).unwrap_or(i64::MAX));
+            let dense = numbers
+                .iter()
+                .copied()
+                .eq(1..=i64::try_from(numbers.len()).unwrap_or(i64::MAX));
             if !dense {
-                self.broken.push(format!("numbers of {day:?} are not 1..{}", numbers.len()));
+                self.broken
+                    .push(format!("numbers of {day:?} are not 1..{}", numbers.len()));
             }
         }
     }
 
     /// The sum of sales over the whole log, by tenant.
     pub(crate) fn sales(&self, tenant: &str) -> i64 {
-        self.days.iter().filter(|(day, _)| day.0 == tenant).map(|(_, day)| day.sales).sum()
+        self.days
+            .iter()
+            .filter(|(day, _)| day.0 == tenant)
+            .map(|(_, day)| day.sales)
+            .sum()
     }
 
     /// What is wrong with the log itself (G3).
@@ -155,14 +182,53 @@ impl Log {
         &self.broken
     }
 
+    /// Waits until every read model's checkpoints have reached the end of this log.
+    pub(crate) async fn await_caught_up(&self, databases: &Databases) {
+        eventually(Duration::from_secs(60), || async {
+            let mut connection = PgConnection::connect(&databases.read_store)
+                .await
+                .map_err(|e| e.to_string())?;
+            let rows: Vec<(String, i32, i64)> = sqlx::query_as(
+                "select m.read_model, c.slot::int, c.slot_position from meta.read_models m
+                   join meta.checkpoints c using (read_model, generation)",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .map_err(|error| error.to_string())?;
+            let models: BTreeSet<&String> = rows.iter().map(|(model, ..)| model).collect();
+            let reached: BTreeMap<_, _> = rows.iter().map(|(model, slot, at)| ((model, *slot), *at)).collect();
+            for (slot, head) in &self.heads {
+                for model in &models {
+                    let at = reached.get(&(*model, *slot)).copied().unwrap_or_default();
+                    if at < *head {
+                        return Err(format!("{model} is at {at} of {head} in slot {slot}"));
+                    }
+                }
+            }
+            if models.is_empty() {
+                Err("no read model has a checkpoint".into())
+            } else {
+                Ok(())
+            }
+        })
+        .await;
+    }
+
     /// Where the read models differ from the log (G1, G4). Empty once they agree.
     pub(crate) async fn differences(&self, databases: &Databases) -> Vec<String> {
-        let mut connection = PgConnection::connect(&databases.read_store).await.expect("the read store answers");
+        let mut connection = PgConnection::connect(&databases.read_store)
+            .await
+            .expect("the read store answers");
         let mut found = Vec::new();
         compare("orders", &self.orders, &read_orders(&mut connection).await, &mut found);
         compare("daily_sales", &self.days, &read_days(&mut connection).await, &mut found);
         let log: BTreeMap<_, _> = self.timeline.iter().map(|entry| (entry.clone(), ())).collect();
-        compare("order_timeline", &log, &read_timeline(&mut connection).await, &mut found);
+        compare(
+            "order_timeline",
+            &log,
+            &read_timeline(&mut connection).await,
+            &mut found,
+        );
         found
     }
 }
@@ -170,7 +236,7 @@ impl Log {
 async fn read_shard(url: &str) -> Vec<(Stored, String)> {
     let mut connection = PgConnection::connect(url).await.expect("the shard answers");
     let rows = sqlx::query(
-        "select slot, slot_position, aggregate_type, aggregate_id, sequence, event_id::text as event_id,
+        "select slot::int as slot, slot_position, aggregate_type, aggregate_id, sequence, event_id::text as event_id,
                 event_type, event_version, payload, metadata
            from events order by slot, slot_position",
     )
@@ -213,7 +279,10 @@ async fn read_orders(connection: &mut PgConnection) -> BTreeMap<OrderKey, OrderR
         "select tenant_id, order_id::text as order_id, establishment_id, business_date::text as business_date,
                 number, status, total, item_count::bigint as units, version from {schema}.orders"
     );
-    let rows = sqlx::query(&statement).fetch_all(connection).await.expect("orders read");
+    let rows = sqlx::query(&statement)
+        .fetch_all(connection)
+        .await
+        .expect("orders read");
     rows.iter()
         .map(|row| {
             let order = OrderRow {
@@ -239,9 +308,19 @@ async fn read_days(connection: &mut PgConnection) -> BTreeMap<DayKey, Day> {
     let rows = sqlx::query(&statement).fetch_all(connection).await.expect("days read");
     rows.iter()
         .map(|row| {
-            let day =
-                Day { orders: row.get("orders"), sales: row.get("sales"), customers: row.get("unique_customers") };
-            ((row.get("tenant_id"), row.get("establishment_id"), row.get("business_date")), day)
+            let day = Day {
+                orders: row.get("orders"),
+                sales: row.get("sales"),
+                customers: row.get("unique_customers"),
+            };
+            (
+                (
+                    row.get("tenant_id"),
+                    row.get("establishment_id"),
+                    row.get("business_date"),
+                ),
+                day,
+            )
         })
         .collect()
 }
@@ -249,8 +328,13 @@ async fn read_days(connection: &mut PgConnection) -> BTreeMap<DayKey, Day> {
 async fn read_timeline(connection: &mut PgConnection) -> BTreeMap<(String, String, i64), ()> {
     let schema = schema(connection, "order_timeline").await;
     let statement = format!("select tenant_id, order_id::text as order_id, sequence from {schema}.entries");
-    let rows = sqlx::query(&statement).fetch_all(connection).await.expect("the timeline reads");
-    rows.iter().map(|row| ((row.get("tenant_id"), row.get("order_id"), row.get("sequence")), ())).collect()
+    let rows = sqlx::query(&statement)
+        .fetch_all(connection)
+        .await
+        .expect("the timeline reads");
+    rows.iter()
+        .map(|row| ((row.get("tenant_id"), row.get("order_id"), row.get("sequence")), ()))
+        .collect()
 }
 
 fn compare<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(

@@ -34,7 +34,9 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) fn intend(&self, intent: &Intent) {
         let mut entries = self.entries.lock().expect("the journal");
-        entries.entry(intent.key.clone()).or_insert_with(|| (intent.clone(), Outcome::Unknown));
+        entries
+            .entry(intent.key.clone())
+            .or_insert_with(|| (intent.clone(), Outcome::Unknown));
     }
 
     /// Notes an answer; a second one must be the first one again (G5).
@@ -63,7 +65,11 @@ impl Journal {
 
     fn select(&self, wanted: impl Fn(&Outcome) -> bool) -> Vec<Intent> {
         let entries = self.entries.lock().expect("the journal");
-        entries.values().filter(|(_, outcome)| wanted(outcome)).map(|(intent, _)| intent.clone()).collect()
+        entries
+            .values()
+            .filter(|(_, outcome)| wanted(outcome))
+            .map(|(intent, _)| intent.clone())
+            .collect()
     }
 }
 
@@ -96,13 +102,22 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: &str, token: &str) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-        Self { http, base: base.to_owned(), token: token.to_owned() }
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .expect("a client");
+        Self {
+            http,
+            base: base.to_owned(),
+            token: token.to_owned(),
+        }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = method.parse().expect("a method");
-        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
     }
 
     /// `Err` where no answer came: the outcome is unknown.
@@ -132,14 +147,21 @@ impl Client {
     }
 
     pub(crate) async fn query(&self, query: &str, variables: Value) -> Answer {
-        self.post("/graphql", &serde_json::json!({"query": query, "variables": variables})).await
+        self.post("/graphql", &serde_json::json!({"query": query, "variables": variables}))
+            .await
     }
 
     /// Sends an intent once and notes what is known then.
     pub(crate) async fn attempt(&self, intent: &Intent, journal: &Journal) -> Option<Answer> {
         journal.intend(intent);
-        let request = self.request("POST", &intent.path).header("idempotency-key", &intent.key).json(&intent.body);
-        let answer = Self::try_send(request).await.ok().filter(|answer| !answer.is_unknown())?;
+        let request = self
+            .request("POST", &intent.path)
+            .header("idempotency-key", &intent.key)
+            .json(&intent.body);
+        let answer = Self::try_send(request)
+            .await
+            .ok()
+            .filter(|answer| !answer.is_unknown())?;
         journal.settle(&intent.key, answer.status, answer.body.clone());
         Some(answer)
     }

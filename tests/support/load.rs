@@ -34,7 +34,12 @@ impl Load {
             open_for_business(&client).await;
             clients.push(client);
         }
-        Arc::new(Self { names, clients, journal: Journal::default(), label })
+        Arc::new(Self {
+            names,
+            clients,
+            journal: Journal::default(),
+            label,
+        })
     }
 
     fn create(&self, n: usize) -> Intent {
@@ -47,13 +52,23 @@ impl Load {
         if let Some(customer) = customer {
             body["customer"] = customer;
         }
-        Intent { tenant: n % self.clients.len(), path: "/v1/orders".into(), key, body }
+        Intent {
+            tenant: n % self.clients.len(),
+            path: "/v1/orders".into(),
+            key,
+            body,
+        }
     }
 
     fn change(&self, n: usize, order: &str, status: &str) -> Intent {
         let key = format!("{}-{status}-{n}", self.label);
         let path = format!("/v1/orders/{order}/status");
-        Intent { tenant: n % self.clients.len(), path, key, body: json!({"status": status}) }
+        Intent {
+            tenant: n % self.clients.len(),
+            path,
+            key,
+            body: json!({"status": status}),
+        }
     }
 
     async fn attempt(&self, intent: &Intent) -> Option<Answer> {
@@ -65,7 +80,9 @@ impl Load {
     /// did not answer.
     pub(crate) async fn one_order(&self, n: usize) -> bool {
         let intent = self.create(n);
-        let Some(created) = self.attempt(&intent).await else { return false };
+        let Some(created) = self.attempt(&intent).await else {
+            return false;
+        };
         assert_eq!(created.status, 201, "{}", created.body);
         let order = created.body["id"].as_str().expect("an id").to_owned();
         if n.is_multiple_of(100) {
@@ -133,7 +150,9 @@ impl Load {
                         let answered = load.one_order(next.fetch_add(1, Ordering::Relaxed)).await;
                         if !answered {
                             // The server is away: leave it the processor.
-                            tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await.ok();
+                            tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>())
+                                .await
+                                .ok();
                         }
                     }
                 })
@@ -149,7 +168,11 @@ impl Load {
                 self.attempt(&intent).await;
             }
             let left = self.journal.unknown().len();
-            if left == 0 { Ok(()) } else { Err(format!("{left} requests are still unanswered")) }
+            if left == 0 {
+                Ok(())
+            } else {
+                Err(format!("{left} requests are still unanswered"))
+            }
         })
         .await;
     }
@@ -193,7 +216,9 @@ pub(crate) fn product() -> Value {
 }
 
 async fn open_for_business(client: &Client) {
-    let answer = client.put(&format!("/v1/establishments/{ESTABLISHMENT}"), &establishment()).await;
+    let answer = client
+        .put(&format!("/v1/establishments/{ESTABLISHMENT}"), &establishment())
+        .await;
     assert!(matches!(answer.status, 200 | 201), "{}", answer.body);
     let answer = client.put(&format!("/v1/products/{PRODUCT}"), &product()).await;
     assert!(matches!(answer.status, 200 | 201), "{}", answer.body);

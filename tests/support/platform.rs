@@ -52,11 +52,19 @@ impl Platform {
         // PostgreSQL runs as a user of its own under root and must be able to enter.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let port = free_port();
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let process = spawn(folder.path(), port, &environment);
         let run = await_ready(folder.path(), port).await;
-        Self { folder, port, process, environment, run }
+        Self {
+            folder,
+            port,
+            process,
+            environment,
+            run,
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -75,7 +83,11 @@ impl Platform {
     /// Runs a verb of the binary against this platform.
     pub(crate) fn comanda(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(BINARY);
-        command.args(arguments).arg("--data").arg(self.data()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null());
         command.output().expect("the binary runs")
     }
 
@@ -156,12 +168,19 @@ impl Drop for Platform {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port()
 }
 
 fn spawn(folder: &Path, port: u16, environment: &[(String, String)]) -> Child {
     let log = |name: &str| {
-        fs::OpenOptions::new().create(true).append(true).open(folder.join(name)).expect("a log")
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join(name))
+            .expect("a log")
     };
     Command::new(BINARY)
         .args(["up", "--port", &port.to_string(), "--data"])
@@ -180,7 +199,18 @@ async fn await_ready(folder: &Path, port: u16) -> RunFile {
     let log = folder.join("stderr");
     eventually(Duration::from_secs(90), || async {
         let response = reqwest::get(&health).await.map_err(|error| {
-            format!("{error}; its log ends: {}", fs::read_to_string(&log).unwrap_or_default().chars().rev().take(600).collect::<String>().chars().rev().collect::<String>())
+            format!(
+                "{error}; its log ends: {}",
+                fs::read_to_string(&log)
+                    .unwrap_or_default()
+                    .chars()
+                    .rev()
+                    .take(600)
+                    .collect::<String>()
+                    .chars()
+                    .rev()
+                    .collect::<String>()
+            )
         })?;
         if !response.status().is_success() {
             return Err(response.text().await.unwrap_or_default());
@@ -194,7 +224,9 @@ async fn await_ready(folder: &Path, port: u16) -> RunFile {
 /// PostgreSQL processes that work in this folder.
 fn processes_of(data: &Path) -> Vec<i32> {
     let Ok(data) = data.canonicalize() else { return vec![] };
-    let Ok(entries) = fs::read_dir("/proc") else { return vec![] };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return vec![];
+    };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
