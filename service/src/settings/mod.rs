@@ -214,8 +214,8 @@ pub struct EventStoreSettings {
     pub queue_capacity: usize,
     /// Appends sent to the shard as one batch, at most.
     pub batch_max: usize,
-    /// Streams kept in memory for commands.
-    pub cached_streams: usize,
+    /// Events kept in memory for commands, per kind of aggregate.
+    pub cached_events: u64,
     /// How often a tail looks for new events when no wake-up reached it.
     pub poll_interval_ms: u64,
     /// How long an append waits for the shard's head.
@@ -231,7 +231,7 @@ impl Default for EventStoreSettings {
             connections: 10,
             queue_capacity: 2_048,
             batch_max: 128,
-            cached_streams: 10_000,
+            cached_events: 20_000,
             poll_interval_ms: 250,
             lock_timeout_ms: 2_000,
             statement_timeout_ms: 5_000,
@@ -355,7 +355,8 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self {
-            filter: "info".to_owned(),
+            // PostgreSQL's notices ("exists already, skipping") say nothing new.
+            filter: "info,sqlx::postgres::notice=warn".to_owned(),
             format: LogFormat::Auto,
         }
     }

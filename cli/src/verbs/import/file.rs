@@ -18,8 +18,8 @@ const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// Why the file as a whole cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    #[error("cannot read {path}")]
-    Io { path: String, source: io::Error },
+    #[error("the file cannot be read")]
+    Io(#[source] io::Error),
     #[error(
         "line {line} is longer than 1 MiB or opens a quotation mark that never closes; \
          where quotation marks are ordinary characters, give --no-quotes"
@@ -95,7 +95,6 @@ impl Read for Metered {
 #[derive(Debug)]
 pub(crate) struct Records {
     reader: csv::Reader<Metered>,
-    path: String,
     record: ByteRecord,
     /// The line that the last record began on.
     line: u64,
@@ -103,15 +102,14 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn open(args: &ImportArgs) -> Result<Self, FileError> {
-        let path = args.file.display().to_string();
-        let file = File::open(&args.file).map_err(|source| FileError::Io { path: path.clone(), source })?;
+        let file = File::open(&args.file).map_err(FileError::Io)?;
         let reader = csv::ReaderBuilder::new()
             .delimiter(args.delimiter.unwrap_or_else(|| delimiter_of(&args.file)))
             .quoting(!args.no_quotes)
             .flexible(true)
             .has_headers(false)
             .from_reader(Metered::new(file));
-        Ok(Self { reader, path, record: ByteRecord::new(), line: 0 })
+        Ok(Self { reader, record: ByteRecord::new(), line: 0 })
     }
 
     pub(crate) fn bytes_read(&self) -> BytesRead {
@@ -148,7 +146,7 @@ impl Records {
         if source.kind() == io::ErrorKind::FileTooLarge {
             return FileError::Runaway { line: self.line };
         }
-        FileError::Io { path: self.path.clone(), source }
+        FileError::Io(source)
     }
 }
 

@@ -19,6 +19,7 @@ mod read;
 mod report;
 mod send;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use domain::{Currency, TimeZone};
@@ -56,7 +57,7 @@ enum ImportError {
     #[error("{0} has no noon on the establishment's clock")]
     NoNoon(chrono::NaiveDate),
     #[error("{} cannot be imported", path.display())]
-    Open { path: std::path::PathBuf, source: ReadError },
+    Open { path: PathBuf, source: ReadError },
     #[error("reading the file failed after what is counted above")]
     Read(#[source] ReadError),
     #[error("the import stopped; run the same command again to go on where it stopped")]
@@ -82,8 +83,7 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Exit, Fai
     let shutdown = Shutdown::new();
     shutdown.listen_to_signals().map_err(Failure::failed)?;
     let (file, dry_run, concurrency) = (args.file.clone(), args.dry_run, usize::from(args.concurrency));
-    let open_error = |source| Failure::usage(ImportError::Open { path: file.clone(), source });
-    let reading = Reading::open(args, &establishment, date).map_err(open_error)?;
+    let reading = Reading::open(args, &establishment, date).map_err(|source| open_failure(&file, source))?;
     let mut reporter = Reporter::new(std::fs::metadata(&file).map_or(0, |file| file.len()));
     reporter.summary.dry_run = dry_run;
     let sink = Sink { rest: (!dry_run).then_some(&rest), currency: establishment.currency, concurrency };
@@ -98,6 +98,13 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Exit, Fai
         return Ok(Exit::Interrupted);
     }
     Ok(if reporter.summary.is_clean() { Exit::Done } else { Exit::Partly })
+}
+
+/// A file that cannot be read is nobody's typing mistake; columns that do not fit are.
+fn open_failure(file: &Path, source: ReadError) -> Failure {
+    let is_io = matches!(source, ReadError::File(_));
+    let error = ImportError::Open { path: file.to_owned(), source };
+    if is_io { Failure::failed(error) } else { Failure::usage(error) }
 }
 
 async fn establishment(rest: &Rest, args: &ImportArgs, url: &str) -> Result<Establishment, Failure> {

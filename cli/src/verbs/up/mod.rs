@@ -151,10 +151,16 @@ struct Start<'a> {
 impl Start<'_> {
     async fn on_local_server(self) -> Result<Exit, Failure> {
         let shutdown = self.shutdown.clone();
+        // A start that is given up halfway would leave a server behind, so only the second signal
+        // does; the next start adopts it.
         let server = tokio::select! {
             server = Server::start(Config::new(&self.data)) => server?,
-            () = shutdown.cancelled() => return Ok(Exit::Interrupted),
+            () = shutdown.forced() => return Ok(Exit::Interrupted),
         };
+        if shutdown.is_triggered() {
+            server.stop().await?;
+            return Ok(Exit::Interrupted);
+        }
         let outcome = match Databases::of_local(&server).await {
             Ok(databases) => self.on(databases, Some(&server)).await,
             Err(error) => Err(error.into()),

@@ -122,7 +122,7 @@ async fn open_store(settings: &EventStoreSettings, databases: &Databases) -> Res
         queue_capacity: settings.queue_capacity,
         batch_max: settings.batch_max,
         read_connections: settings.connections,
-        cached_events: u64::try_from(settings.cached_streams).unwrap_or(u64::MAX),
+        cached_events: settings.cached_events,
         lock_timeout: Duration::from_millis(settings.lock_timeout_ms),
         statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
         poll_interval: Duration::from_millis(settings.poll_interval_ms),
