@@ -1,0 +1,18 @@
+//! Bodies as they travel. Requests keep text as text so that every fault of a body can be named at
+//! once; answers are written from the domain's own types.
+
+mod body;
+mod checks;
+mod establishment;
+mod event;
+mod object;
+mod order;
+mod product;
+mod schema;
+
+pub(crate) use body::JsonBody;
+pub(crate) use establishment::{EstablishmentView, PutEstablishment};
+pub(crate) use event::{EventList, EventView};
+pub(crate) use order::{ChangeStatusRequest, OrderView, PlaceOrderRequest, RequestedOrder};
+pub(crate) use product::{ProductView, PutProduct, SetAvailability};
+pub(crate) use schema::{EventTypeName, Id, Instant, Position};

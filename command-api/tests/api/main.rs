@@ -1,0 +1,11 @@
+//! The command API, called as a client calls it, on a real PostgreSQL.
+
+mod bad_input;
+mod catalogue;
+mod documents;
+mod events;
+mod idempotency;
+mod orders;
+mod rights;
+mod status;
+mod support;
