@@ -90,8 +90,16 @@ mod tests {
             pending.extend(command.get_subcommands().cloned());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let only_groups = command.get_name() == "orders";
-            assert!(only_groups || help.contains("Examples:"), "{} has no examples", command.get_name());
-            assert!(only_groups || help.contains("Exit codes"), "{} has no exit codes", command.get_name());
+            assert!(
+                only_groups || help.contains("Examples:"),
+                "{} has no examples",
+                command.get_name()
+            );
+            assert!(
+                only_groups || help.contains("Exit codes"),
+                "{} has no exit codes",
+                command.get_name()
+            );
         }
     }
 
@@ -102,7 +110,17 @@ mod tests {
             vec!["comanda", "token", "--tenant", "a/b"],
             vec!["comanda", "token", "--tenant", "dev", "--scope", "everything"],
             vec!["comanda", "orders", "get", "17", "--tenant", "dev"],
-            vec!["comanda", "import", "f", "--tenant", "dev", "--establishment", "e", "--date", "31.12.2026"],
+            vec![
+                "comanda",
+                "import",
+                "f",
+                "--tenant",
+                "dev",
+                "--establishment",
+                "e",
+                "--date",
+                "31.12.2026",
+            ],
             vec!["comanda", "up", "--port", "65536"],
         ] {
             assert_eq!(Cli::try_parse_from(&line).unwrap_err().exit_code(), 2, "{line:?}");
@@ -111,7 +129,8 @@ mod tests {
 
     #[test]
     fn given_global_options_after_the_verb_then_they_count() {
-        let cli = Cli::try_parse_from(["comanda", "token", "--tenant", "dev", "--data", "/tmp/x", "-o", "json"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["comanda", "token", "--tenant", "dev", "--data", "/tmp/x", "-o", "json"]).unwrap();
         assert_eq!(cli.context().asked_for(), std::path::Path::new("/tmp/x"));
         assert_eq!(cli.context().format, Format::Json);
     }

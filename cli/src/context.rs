@@ -36,7 +36,8 @@ impl Context {
     /// The settings' sources but for flags, which a verb may add.
     pub(crate) fn settings(&self) -> Loader {
         // Variables that are not valid UTF-8 cannot be ours.
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Loader::new().file(self.config.as_deref()).environment(variables)
     }
 

@@ -45,16 +45,28 @@ impl Databases {
             ("event_store.shards", settings.event_store.shards.is_empty()),
             ("read_store.url", settings.read_store.url.is_empty()),
         ];
-        let names: Vec<&str> = missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
+        let names: Vec<&str> = missing
+            .iter()
+            .filter(|(_, missing)| *missing)
+            .map(|(name, _)| *name)
+            .collect();
         if names.len() == missing.len() {
             return Ok(None);
         }
         if !names.is_empty() {
-            let problem = format!("the settings name some of the databases, but not {}", names.join(" and "));
-            return Err(Failure::usage(problem)
-                .with_remedy("name all of control.url, event_store.shards and read_store.url, or none to run them locally"));
+            let problem = format!(
+                "the settings name some of the databases, but not {}",
+                names.join(" and ")
+            );
+            return Err(Failure::usage(problem).with_remedy(
+                "name all of control.url, event_store.shards and read_store.url, or none to run them locally",
+            ));
         }
-        let shards = settings.event_store.shards.iter().map(|shard| (shard.id, shard.url.expose().to_owned()));
+        let shards = settings
+            .event_store
+            .shards
+            .iter()
+            .map(|shard| (shard.id, shard.url.expose().to_owned()));
         Ok(Some(Self {
             control: settings.control.url.expose().to_owned(),
             shards: shards.collect(),
@@ -65,7 +77,9 @@ impl Databases {
     /// The databases of a local server, created where they are missing.
     pub(crate) async fn of_local(server: &Server) -> Result<Self, local_postgres::Error> {
         let shards: Vec<(i16, String)> = (0..LOCAL_SHARDS).map(|id| (id, format!("shard_{id}"))).collect();
-        let names = ["control", "read_store"].into_iter().chain(shards.iter().map(|(_, name)| name.as_str()));
+        let names = ["control", "read_store"]
+            .into_iter()
+            .chain(shards.iter().map(|(_, name)| name.as_str()));
         try_join_all(names.map(|name| server.ensure_database(name))).await?;
         Ok(Self {
             control: server.url("control"),
@@ -76,7 +90,11 @@ impl Databases {
 
     /// The databases of a running local platform.
     pub(crate) fn of_running(urls: DatabaseUrls) -> Self {
-        Self { control: urls.control, shards: (0..).zip(urls.shards).collect(), read_store: urls.read_store }
+        Self {
+            control: urls.control,
+            shards: (0..).zip(urls.shards).collect(),
+            read_store: urls.read_store,
+        }
     }
 
     /// The URLs, as other verbs find them.
@@ -102,13 +120,21 @@ impl Databases {
     }
 
     pub(crate) fn targets(&self) -> Vec<Target<'_>> {
-        let mut targets = vec![Target { name: "control".to_owned(), kind: Database::Control, url: &self.control }];
+        let mut targets = vec![Target {
+            name: "control".to_owned(),
+            kind: Database::Control,
+            url: &self.control,
+        }];
         targets.extend(self.shards.iter().map(|(id, url)| Target {
             name: format!("shard_{id}"),
             kind: Database::EventStore,
             url,
         }));
-        targets.push(Target { name: "read_store".to_owned(), kind: Database::ReadStore, url: &self.read_store });
+        targets.push(Target {
+            name: "read_store".to_owned(),
+            kind: Database::ReadStore,
+            url: &self.read_store,
+        });
         targets
     }
 
@@ -124,7 +150,10 @@ impl Databases {
 
 impl Target<'_> {
     async fn connect(&self) -> Result<PgConnection, DatabaseError> {
-        let failed = |source| DatabaseError::Connect { name: self.name.clone(), source };
+        let failed = |source| DatabaseError::Connect {
+            name: self.name.clone(),
+            source,
+        };
         PgConnection::connect(self.url).await.map_err(failed)
     }
 
@@ -132,7 +161,10 @@ impl Target<'_> {
         let mut connection = self.connect().await?;
         let report = migrations::migrate(self.kind, &mut connection)
             .await
-            .map_err(|source| DatabaseError::Migrate { name: self.name.clone(), source })?;
+            .map_err(|source| DatabaseError::Migrate {
+                name: self.name.clone(),
+                source,
+            })?;
         close(connection).await;
         Ok(report)
     }
@@ -158,7 +190,11 @@ mod tests {
     use super::*;
 
     fn shard(id: i16) -> ShardSettings {
-        ShardSettings { id, url: DatabaseUrl::new(format!("postgres://h/shard_{id}")), url_file: None }
+        ShardSettings {
+            id,
+            url: DatabaseUrl::new(format!("postgres://h/shard_{id}")),
+            url_file: None,
+        }
     }
 
     #[test]
@@ -170,7 +206,9 @@ mod tests {
     fn given_some_of_the_databases_then_the_missing_ones_are_named() {
         let mut settings = Settings::default();
         settings.event_store.shards = vec![shard(0)];
-        let refused = Databases::configured(&settings).err().map(|refused| format!("{refused:?}"));
+        let refused = Databases::configured(&settings)
+            .err()
+            .map(|refused| format!("{refused:?}"));
         assert!(refused.unwrap().contains("control.url and read_store.url"));
     }
 

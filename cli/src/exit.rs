@@ -35,17 +35,28 @@ pub(crate) struct Failure {
 impl Failure {
     /// Exit code 1.
     pub(crate) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 1, source: source.into(), remedy: None }
+        Self {
+            code: 1,
+            source: source.into(),
+            remedy: None,
+        }
     }
 
     /// Exit code 2: what was asked for makes no sense.
     pub(crate) fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 2, source: source.into(), remedy: None }
+        Self {
+            code: 2,
+            source: source.into(),
+            remedy: None,
+        }
     }
 
     #[must_use]
     pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+        Self {
+            remedy: Some(remedy.into()),
+            ..self
+        }
     }
 
     /// The error, its causes and the remedy, as written to stderr.

@@ -30,7 +30,10 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new<const N: usize>(columns: [&'static str; N]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     pub(crate) fn row<const N: usize>(&mut self, values: [String; N]) {
@@ -53,16 +56,30 @@ impl Table {
 
     fn aligned(&self, rich: bool) -> String {
         let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-            cells.chain([self.columns[column].chars().count()]).max().unwrap_or_default()
+            let cells = self
+                .rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
+            cells
+                .chain([self.columns[column].chars().count()])
+                .max()
+                .unwrap_or_default()
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let line = |cells: &mut dyn Iterator<Item = &str>| {
-            let padded: Vec<String> = cells.zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+            let padded: Vec<String> = cells
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:width$}"))
+                .collect();
             padded.join("  ").trim_end().to_owned()
         };
         let header = line(&mut self.columns.iter().copied()).to_uppercase();
-        let mut text = if rich { format!("\u{1b}[1m{header}\u{1b}[0m\n") } else { format!("{header}\n") };
+        let mut text = if rich {
+            format!("\u{1b}[1m{header}\u{1b}[0m\n")
+        } else {
+            format!("{header}\n")
+        };
         for row in &self.rows {
             text.push_str(&line(&mut row.iter().map(String::as_str)));
             text.push('\n');
@@ -95,17 +112,27 @@ impl Table {
 pub(crate) fn print_pairs(pairs: &[(&str, String)], format: Format) -> io::Result<()> {
     match format {
         Format::Table => {
-            let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+            let width = pairs
+                .iter()
+                .map(|(name, _)| name.chars().count())
+                .max()
+                .unwrap_or_default();
             let mut out = io::stdout().lock();
-            pairs.iter().try_for_each(|(name, value)| writeln!(out, "{}", format!("{name:width$}  {value}").trim_end()))
+            pairs
+                .iter()
+                .try_for_each(|(name, value)| writeln!(out, "{}", format!("{name:width$}  {value}").trim_end()))
         }
         Format::Csv => {
             let mut table = Table::new(["name", "value"]);
-            pairs.iter().for_each(|(name, value)| table.row([(*name).to_owned(), value.clone()]));
+            pairs
+                .iter()
+                .for_each(|(name, value)| table.row([(*name).to_owned(), value.clone()]));
             table.print(format)
         }
         Format::Json | Format::Ndjson => {
-            let fields = pairs.iter().map(|(name, value)| (name.replace(' ', "_"), Value::String(value.clone())));
+            let fields = pairs
+                .iter()
+                .map(|(name, value)| (name.replace(' ', "_"), Value::String(value.clone())));
             print_json(&Value::Object(fields.collect()), format)
         }
     }
@@ -121,7 +148,12 @@ pub(crate) fn in_words(minor: i128, code: &str) -> String {
     let exponent = Currency::new(code).map_or(0, |currency| currency.exponent());
     let unit = 10_u128.pow(exponent);
     let digits = (minor.unsigned_abs() / unit).to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|chunk| str::from_utf8(chunk).ok()).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|chunk| str::from_utf8(chunk).ok())
+        .collect();
     let sign = if minor < 0 { "-" } else { "" };
     let whole = groups.join(",");
     if exponent == 0 {
@@ -175,7 +207,10 @@ mod tests {
     #[test]
     fn given_rows_then_objects_carry_the_column_names() {
         let objects: Vec<Value> = table().objects().collect();
-        assert_eq!(objects[0], serde_json::json!({"database": "control", "state": "current"}));
+        assert_eq!(
+            objects[0],
+            serde_json::json!({"database": "control", "state": "current"})
+        );
     }
 
     #[test]

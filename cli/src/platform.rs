@@ -32,7 +32,10 @@ impl Platform {
         let settings = context.settings().load().map_err(Failure::usage)?;
         let data = data_folder(context);
         match find_run_file(&data)? {
-            Found::Running(run) => Ok(Self { run, auth: signing::with_secret(settings.auth, &data) }),
+            Found::Running(run) => Ok(Self {
+                run,
+                auth: signing::with_secret(settings.auth, &data),
+            }),
             Found::Stale => Err(not_running(&data, "the platform there has ended without a clean stop")),
             Found::Nothing => Err(not_running(&data, "no platform runs there")),
         }

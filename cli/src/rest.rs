@@ -53,7 +53,10 @@ struct Fault {
 
 impl Problem {
     pub(crate) fn of(status: StatusCode, body: &[u8]) -> Self {
-        Self { status, document: serde_json::from_slice(body).unwrap_or_default() }
+        Self {
+            status,
+            document: serde_json::from_slice(body).unwrap_or_default(),
+        }
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -91,7 +94,13 @@ impl Reply {
 
     /// How long the server asks to wait before the request is repeated.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        self.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+        self.headers
+            .get(RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+            .map(Duration::from_secs)
     }
 }
 
@@ -112,7 +121,11 @@ impl Rest {
             // Beyond the server's own limit, which answers 503.
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            token,
+        })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, RestError> {
@@ -120,12 +133,18 @@ impl Rest {
         if !reply.status.is_success() {
             return Err(RestError::Refused(reply.problem()));
         }
-        serde_json::from_slice(&reply.body).map_err(|source| RestError::Unreadable { url: self.url(path), source })
+        serde_json::from_slice(&reply.body).map_err(|source| RestError::Unreadable {
+            url: self.url(path),
+            source,
+        })
     }
 
     pub(crate) async fn get_as<T: DeserializeOwned>(&self, path: &str) -> Result<T, RestError> {
         let value = self.get(path).await?;
-        serde_json::from_value(value).map_err(|source| RestError::Unreadable { url: self.url(path), source })
+        serde_json::from_value(value).map_err(|source| RestError::Unreadable {
+            url: self.url(path),
+            source,
+        })
     }
 
     /// Sends a request and returns the answer whatever its status.
@@ -144,7 +163,10 @@ impl Rest {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let no_answer = |source: reqwest::Error| RestError::NoAnswer { url: url.clone(), source: source.without_url() };
+        let no_answer = |source: reqwest::Error| RestError::NoAnswer {
+            url: url.clone(),
+            source: source.without_url(),
+        };
         let response = request.send().await.map_err(no_answer)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(no_answer)?.to_vec();
@@ -172,6 +194,9 @@ mod tests {
 
     #[test]
     fn given_an_answer_that_is_no_problem_document_then_the_status_is_shown() {
-        assert_eq!(Problem::of(StatusCode::BAD_GATEWAY, b"<html>").to_string(), "502 Bad Gateway");
+        assert_eq!(
+            Problem::of(StatusCode::BAD_GATEWAY, b"<html>").to_string(),
+            "502 Bad Gateway"
+        );
     }
 }

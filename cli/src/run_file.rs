@@ -42,7 +42,12 @@ pub(crate) enum Found {
 impl RunFile {
     pub(crate) fn of_this_process(url: String, databases: DatabaseUrls) -> Self {
         let pid = std::process::id();
-        Self { pid, process_started: started(pid).unwrap_or_default(), url, databases }
+        Self {
+            pid,
+            process_started: started(pid).unwrap_or_default(),
+            url,
+            databases,
+        }
     }
 
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
@@ -89,7 +94,11 @@ fn started(pid: u32) -> Option<u64> {
     // The second field is the program's name in parentheses and may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     // Field 3 of the whole is the state: a zombie is no longer running. Field 22 is the start.
-    if matches!(fields.first(), Some(&("Z" | "X"))) { None } else { fields.get(19)?.parse().ok() }
+    if matches!(fields.first(), Some(&("Z" | "X"))) {
+        None
+    } else {
+        fields.get(19)?.parse().ok()
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +122,10 @@ mod tests {
     #[test]
     fn given_a_file_of_a_process_that_is_no_more_then_it_is_stale() {
         let data = tempfile::tempdir().unwrap();
-        let other = RunFile { process_started: 1, ..run_file() };
+        let other = RunFile {
+            process_started: 1,
+            ..run_file()
+        };
         other.write(data.path()).unwrap();
         assert_eq!(find(data.path()).unwrap(), Found::Stale);
         // Not ours to remove.

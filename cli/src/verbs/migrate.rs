@@ -40,8 +40,11 @@ pub(crate) async fn run(context: &Context, args: MigrateArgs) -> Result<Exit, Fa
         return work_on(context, &args, &Databases::of_running(run.databases)).await;
     }
     let Some(data) = local_postgres::located_before(&context.folder) else {
-        return Err(Failure::failed(format!("there is nothing to migrate: no databases in {}", data.display()))
-            .with_remedy("`comanda up` creates them; or name the databases in the settings"));
+        return Err(Failure::failed(format!(
+            "there is nothing to migrate: no databases in {}",
+            data.display()
+        ))
+        .with_remedy("`comanda up` creates them; or name the databases in the settings"));
     };
     // The server is ours for the moment it takes.
     let server = Server::start(Config::new(data)).await?;
@@ -52,7 +55,11 @@ pub(crate) async fn run(context: &Context, args: MigrateArgs) -> Result<Exit, Fa
 }
 
 async fn work_on(context: &Context, args: &MigrateArgs, databases: &Databases) -> Result<Exit, Failure> {
-    if args.check { check(context, databases).await } else { migrate(context, databases).await }
+    if args.check {
+        check(context, databases).await
+    } else {
+        migrate(context, databases).await
+    }
 }
 
 async fn migrate(context: &Context, databases: &Databases) -> Result<Exit, Failure> {
@@ -60,8 +67,17 @@ async fn migrate(context: &Context, databases: &Databases) -> Result<Exit, Failu
     let mut table = Table::new(["database", "schema", "version", "applied"]);
     for (target, report) in reports {
         let applied: Vec<String> = report.applied.iter().map(ToString::to_string).collect();
-        let applied = if applied.is_empty() { "nothing to do".to_owned() } else { applied.join(" ") };
-        table.row([target.name, target.kind.to_string(), report.version.to_string(), applied]);
+        let applied = if applied.is_empty() {
+            "nothing to do".to_owned()
+        } else {
+            applied.join(" ")
+        };
+        table.row([
+            target.name,
+            target.kind.to_string(),
+            report.version.to_string(),
+            applied,
+        ]);
     }
     context.print_table(&table)?;
     Ok(Exit::Done)
@@ -81,7 +97,11 @@ async fn check(context: &Context, databases: &Databases) -> Result<Exit, Failure
         table.row([target.name, target.kind.to_string(), version, state.to_owned()]);
     }
     context.print_table(&table)?;
-    if problems.is_empty() { Ok(Exit::Done) } else { Err(Failure::failed(problems.join("\n"))) }
+    if problems.is_empty() {
+        Ok(Exit::Done)
+    } else {
+        Err(Failure::failed(problems.join("\n")))
+    }
 }
 
 fn state_of(known: i64, outcome: &Result<Result<(), SchemaError>, DatabaseError>) -> (String, &'static str) {

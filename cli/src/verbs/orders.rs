@@ -54,7 +54,10 @@ async fn get(context: &Context, args: GetArgs) -> Result<Exit, Failure> {
     let order = match rest.get(&format!("/v1/orders/{}", args.id)).await {
         Ok(order) => order,
         Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
-            return Err(Failure::failed(format!("tenant {} has no order {}", args.tenant, args.id)));
+            return Err(Failure::failed(format!(
+                "tenant {} has no order {}",
+                args.tenant, args.id
+            )));
         }
         Err(error) => return Err(Failure::failed(error)),
     };
@@ -113,7 +116,15 @@ fn print(context: &Context, order: Value) -> Result<(), Failure> {
         ])?;
         Context::print_line("")?;
     }
-    let mut table = Table::new(["line", "quantity", "name", "unit price", "line total", "product id", "note"]);
+    let mut table = Table::new([
+        "line",
+        "quantity",
+        "name",
+        "unit price",
+        "line total",
+        "product id",
+        "note",
+    ]);
     for item in order.items {
         table.row([
             item.id,

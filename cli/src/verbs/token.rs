@@ -45,11 +45,18 @@ pub(crate) fn run(context: &Context, args: TokenArgs) -> Result<Exit, Failure> {
     let settings = context.settings().load().map_err(Failure::usage)?;
     let data = platform::data_folder(context);
     if signing::is_development(&settings.auth) && !signing::secret_file(&data).exists() {
-        let problem = format!("there is no key to sign with: no development secret in {}", data.display());
+        let problem = format!(
+            "there is no key to sign with: no development secret in {}",
+            data.display()
+        );
         return Err(Failure::failed(problem)
             .with_remedy("run `comanda up` once, name its folder with --data DIR, or configure auth.signing"));
     }
-    let scopes = if args.scopes.is_empty() { default_scopes() } else { args.scopes };
+    let scopes = if args.scopes.is_empty() {
+        default_scopes()
+    } else {
+        args.scopes
+    };
     let request = TokenRequest {
         tenant: args.tenant,
         subject: ActorId(args.subject),
@@ -75,9 +82,14 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
         "d" => 24 * 60 * 60,
         _ => return Err("must be a number with a unit: 90s, 30m, 8h, 7d".to_owned()),
     };
-    let number: u64 = number.parse().map_err(|_| "must be a whole number with a unit, such as 8h".to_owned())?;
-    let ttl = number.checked_mul(seconds).filter(|ttl| (1..=10 * 365 * 24 * 60 * 60).contains(ttl));
-    ttl.map(Duration::from_secs).ok_or_else(|| "must be from 1s to ten years".to_owned())
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "must be a whole number with a unit, such as 8h".to_owned())?;
+    let ttl = number
+        .checked_mul(seconds)
+        .filter(|ttl| (1..=10 * 365 * 24 * 60 * 60).contains(ttl));
+    ttl.map(Duration::from_secs)
+        .ok_or_else(|| "must be from 1s to ten years".to_owned())
 }
 
 #[cfg(test)]
@@ -89,7 +101,18 @@ mod tests {
         assert_eq!(parse_ttl("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_ttl("8h"), Ok(Duration::from_secs(8 * 3600)));
         assert_eq!(parse_ttl("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for bad in ["", "8", "h", "-1h", "0s", "1.5h", "8 h", "99999999999999999999d", "4000d", "8é"] {
+        for bad in [
+            "",
+            "8",
+            "h",
+            "-1h",
+            "0s",
+            "1.5h",
+            "8 h",
+            "99999999999999999999d",
+            "4000d",
+            "8é",
+        ] {
             assert!(parse_ttl(bad).is_err(), "{bad}");
         }
     }

@@ -8,7 +8,11 @@ use super::options::Columns;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ColumnError {
     #[error("the file has no column '{name}' (--column-{option}); it has: {found}")]
-    Missing { option: &'static str, name: String, found: String },
+    Missing {
+        option: &'static str,
+        name: String,
+        found: String,
+    },
     #[error("the file has two columns named '{0}'")]
     Twice(String),
     #[error("no column tells prices (--column-price) or products (--column-product-id); the file has: {0}")]
@@ -35,10 +39,15 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn find(header: &[String], columns: &Columns) -> Result<Self, ColumnError> {
         let find = |option, chosen: &Option<String>, default| find(header, option, chosen.as_deref(), default);
-        let missing = |option, name: &str| ColumnError::Missing { option, name: name.to_owned(), found: header.join(", ") };
+        let missing = |option, name: &str| ColumnError::Missing {
+            option,
+            name: name.to_owned(),
+            found: header.join(", "),
+        };
         let layout = Self {
             width: header.len(),
-            order_id: find("order-id", &columns.order_id, "order_id")?.ok_or_else(|| missing("order-id", "order_id"))?,
+            order_id: find("order-id", &columns.order_id, "order_id")?
+                .ok_or_else(|| missing("order-id", "order_id"))?,
             quantity: find("quantity", &columns.quantity, "quantity")?,
             item_name: find("item-name", &columns.item_name, "item_name")?,
             choice: find("choice", &columns.choice, "choice_description")?,
@@ -57,7 +66,10 @@ impl Layout {
 
     /// The order id of a record, where it has one.
     pub(crate) fn order_of<'a>(&self, record: &'a ByteRecord) -> Option<&'a [u8]> {
-        record.get(self.order_id).map(<[u8]>::trim_ascii).filter(|field| has_value(field))
+        record
+            .get(self.order_id)
+            .map(<[u8]>::trim_ascii)
+            .filter(|field| has_value(field))
     }
 }
 
@@ -73,11 +85,18 @@ fn find(
     default: &str,
 ) -> Result<Option<usize>, ColumnError> {
     let name = chosen.unwrap_or(default);
-    let mut places = header.iter().enumerate().filter(|(_, column)| column.eq_ignore_ascii_case(name));
+    let mut places = header
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.eq_ignore_ascii_case(name));
     match (places.next(), places.next()) {
         (Some((place, _)), None) => Ok(Some(place)),
         (Some(_), Some(_)) => Err(ColumnError::Twice(name.to_owned())),
         (None, _) if chosen.is_none() => Ok(None),
-        (None, _) => Err(ColumnError::Missing { option, name: name.to_owned(), found: header.join(", ") }),
+        (None, _) => Err(ColumnError::Missing {
+            option,
+            name: name.to_owned(),
+            found: header.join(", "),
+        }),
     }
 }

@@ -56,7 +56,14 @@ struct Metered {
 impl Metered {
     fn new(file: File) -> Self {
         let read = BytesRead::default();
-        Self { file, read, limit: MAX_RECORD_BYTES, line: 1, line_is_blank: true, lines: VecDeque::new() }
+        Self {
+            file,
+            read,
+            limit: MAX_RECORD_BYTES,
+            line: 1,
+            line_is_blank: true,
+            lines: VecDeque::new(),
+        }
     }
 
     /// The line of the record whose first byte is at `offset` or behind blank lines there.
@@ -109,7 +116,11 @@ impl Records {
             .flexible(true)
             .has_headers(false)
             .from_reader(Metered::new(file));
-        Ok(Self { reader, record: ByteRecord::new(), line: 0 })
+        Ok(Self {
+            reader,
+            record: ByteRecord::new(),
+            line: 0,
+        })
     }
 
     pub(crate) fn bytes_read(&self) -> BytesRead {
@@ -118,8 +129,13 @@ impl Records {
 
     /// The column names.
     pub(crate) fn header(&mut self) -> Result<Vec<String>, FileError> {
-        let Some((_, record)) = self.next()? else { return Err(FileError::NoHeader) };
-        Ok(record.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect())
+        let Some((_, record)) = self.next()? else {
+            return Err(FileError::NoHeader);
+        };
+        Ok(record
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).trim().to_owned())
+            .collect())
     }
 
     /// The next record and the number of the line that it begins on.
@@ -151,8 +167,15 @@ impl Records {
 }
 
 fn delimiter_of(path: &Path) -> u8 {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    if extension.eq_ignore_ascii_case("tsv") || extension.eq_ignore_ascii_case("tab") { b'\t' } else { b',' }
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
+    if extension.eq_ignore_ascii_case("tsv") || extension.eq_ignore_ascii_case("tab") {
+        b'\t'
+    } else {
+        b','
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +208,8 @@ mod tests {
 
     #[test]
     fn given_blank_lines_and_fields_of_several_lines_then_records_keep_their_line_numbers() {
-        let expected = [(1, "a"), (4, "b"), (5, "c\nc"), (7, "d"), (8, "e")].map(|(line, field)| (line, field.to_owned()));
+        let expected =
+            [(1, "a"), (4, "b"), (5, "c\nc"), (7, "d"), (8, "e")].map(|(line, field)| (line, field.to_owned()));
         assert_eq!(lines(b"a,1\n\n\nb,1\n\"c\nc\",1\nd,1\ne,1"), expected);
         let windows = lines(b"a,1\r\n\r\n\r\nb,1\r\n\"c\nc\",1\r\nd,1\r\ne,1\r\n");
         assert_eq!(windows, expected);
@@ -193,12 +217,19 @@ mod tests {
 
     #[test]
     fn given_a_byte_order_mark_then_it_is_no_part_of_the_first_name() {
-        assert_eq!(lines(b"\xef\xbb\xbfa\nb\nc\n"), [(1, "a"), (2, "b"), (3, "c")].map(|(l, f)| (l, f.to_owned())));
+        assert_eq!(
+            lines(b"\xef\xbb\xbfa\nb\nc\n"),
+            [(1, "a"), (2, "b"), (3, "c")].map(|(l, f)| (l, f.to_owned()))
+        );
     }
 
     #[test]
     fn given_a_file_larger_than_the_read_buffer_then_every_line_number_is_right() {
         let content: String = (1..=40_000).map(|line| format!("{line},x\n")).collect();
-        assert!(lines(content.as_bytes()).iter().all(|(line, field)| line.to_string() == *field));
+        assert!(
+            lines(content.as_bytes())
+                .iter()
+                .all(|(line, field)| line.to_string() == *field)
+        );
     }
 }

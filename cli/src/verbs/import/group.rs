@@ -23,7 +23,9 @@ const MAX_HELD_ROWS: usize = 200_000;
 
 /// Why grouping gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the rows of too many orders stand apart (above {MAX_HELD_ROWS} rows to hold at once); sort the file by order id")]
+#[error(
+    "the rows of too many orders stand apart (above {MAX_HELD_ROWS} rows to hold at once); sort the file by order id"
+)]
 pub(crate) struct TooSpread;
 
 /// Ids are compared by hash here: two orders taken for one are merely held longer.
@@ -151,7 +153,10 @@ pub(crate) struct Added {
 
 impl Grouper {
     pub(crate) fn new(spread: Spread) -> Self {
-        Self { spread, ..Self::default() }
+        Self {
+            spread,
+            ..Self::default()
+        }
     }
 
     /// Adds a row of an order; `None` stands for a row that is bad.
@@ -168,7 +173,9 @@ impl Grouper {
                 if self.held_rows > MAX_HELD_ROWS {
                     return Err(TooSpread);
                 }
-                self.held.entry(order.clone()).or_insert_with(|| Group::new(order.clone(), line))
+                self.held
+                    .entry(order.clone())
+                    .or_insert_with(|| Group::new(order.clone(), line))
             }
         };
         group.last_line = line;
@@ -209,7 +216,12 @@ mod tests {
     use super::*;
 
     fn content(cents: i64) -> Content {
-        Content { items: Vec::new(), units: 1, amount: Some(Amount(cents)), head: Head::default() }
+        Content {
+            items: Vec::new(),
+            units: 1,
+            amount: Some(Amount(cents)),
+            head: Head::default(),
+        }
     }
 
     /// Groups rows given by their orders' ids; row `n` costs `n` cents.
@@ -222,10 +234,18 @@ mod tests {
         let mut groups = Vec::new();
         for (line, order) in (2..).zip(orders) {
             let cents = i64::try_from(line).unwrap();
-            groups.extend(grouper.add(Text::new(*order).unwrap(), line, Some(content(cents))).unwrap().complete);
+            groups.extend(
+                grouper
+                    .add(Text::new(*order).unwrap(), line, Some(content(cents)))
+                    .unwrap()
+                    .complete,
+            );
         }
         groups.extend(grouper.finish());
-        groups.into_iter().map(|g| (g.order.to_string(), g.lines, g.amount.unwrap().0)).collect()
+        groups
+            .into_iter()
+            .map(|g| (g.order.to_string(), g.lines, g.amount.unwrap().0))
+            .collect()
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _};
 use csv::ByteRecord;
 use domain::order::MAX_QUANTITY;
-use domain::{Amount, CustomerId, IdError, Money, MoneyError, ProductId, TableId, Text, TextError, TimeZone, Timestamp};
+use domain::{
+    Amount, CustomerId, IdError, Money, MoneyError, ProductId, TableId, Text, TextError, TimeZone, Timestamp,
+};
 use serde::Serialize;
 
 use super::columns::{Layout, has_value};
@@ -90,7 +92,10 @@ impl LineReader {
     /// The order id of a record, as text.
     pub(crate) fn order(&self, record: &ByteRecord) -> Result<Text, BadLine> {
         if record.len() <= self.layout.order_id {
-            return Err(BadLine::Width { found: record.len(), expected: self.layout.width });
+            return Err(BadLine::Width {
+                found: record.len(),
+                expected: self.layout.width,
+            });
         }
         let field = self.layout.order_of(record).ok_or(BadLine::NoOrder)?;
         let text = std::str::from_utf8(field).map_err(|_| BadLine::Encoding("the order id"))?;
@@ -99,19 +104,33 @@ impl LineReader {
 
     pub(crate) fn content(&self, record: &ByteRecord) -> Result<Content, BadLine> {
         if record.len() != self.layout.width {
-            return Err(BadLine::Width { found: record.len(), expected: self.layout.width });
+            return Err(BadLine::Width {
+                found: record.len(),
+                expected: self.layout.width,
+            });
         }
         let fields = Fields { record };
         let units = self.units(&fields)?;
         let (items, amount) = self.items(&fields, units)?;
-        Ok(Content { items, units, amount, head: self.head(&fields)? })
+        Ok(Content {
+            items,
+            units,
+            amount,
+            head: self.head(&fields)?,
+        })
     }
 
     fn units(&self, fields: &Fields<'_>) -> Result<u32, BadLine> {
-        let Some(column) = self.layout.quantity else { return Ok(1) };
+        let Some(column) = self.layout.quantity else {
+            return Ok(1);
+        };
         let text = fields.get("the quantity", Some(column))?.ok_or(BadLine::NoQuantity)?;
         let units = parse_quantity(text).map_err(BadLine::Quantity)?;
-        if units > MAX_QUANTITY { Err(BadLine::TooMany(units)) } else { Ok(units) }
+        if units > MAX_QUANTITY {
+            Err(BadLine::TooMany(units))
+        } else {
+            Ok(units)
+        }
     }
 
     fn items(&self, fields: &Fields<'_>, units: u32) -> Result<(Vec<Item>, Option<Amount>), BadLine> {
@@ -120,21 +139,37 @@ impl LineReader {
         let note = fields.text("the choice", self.layout.choice)?;
         let Some(price) = fields.get("the price", self.layout.price)? else {
             let product_id = Some(product_id.ok_or(BadLine::NoPrice)?);
-            return Ok((vec![Item { product_id, name: None, quantity: units, unit_price: None, note }], None));
+            return Ok((
+                vec![Item {
+                    product_id,
+                    name: None,
+                    quantity: units,
+                    unit_price: None,
+                    note,
+                }],
+                None,
+            ));
         };
         let price = self.prices.parse(price).map_err(BadLine::Price)?;
         let name = Some(name.ok_or(BadLine::NoName)?);
         let (priced, amount) = match self.price_of {
             PriceOf::Line => (split_line(price, units), price),
-            PriceOf::Unit => {
-                (vec![Priced { quantity: units, unit_price: price }], price.times(units).map_err(BadLine::Amount)?)
-            }
+            PriceOf::Unit => (
+                vec![Priced {
+                    quantity: units,
+                    unit_price: price,
+                }],
+                price.times(units).map_err(BadLine::Amount)?,
+            ),
         };
         let open = |line: Priced| Item {
             product_id: product_id.clone(),
             name: name.clone(),
             quantity: line.quantity,
-            unit_price: Some(Money { amount: line.unit_price, currency: self.prices.currency }),
+            unit_price: Some(Money {
+                amount: line.unit_price,
+                currency: self.prices.currency,
+            }),
             note: note.clone(),
         };
         Ok((priced.into_iter().map(open).collect(), Some(amount)))
@@ -158,14 +193,21 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn get(&self, what: &'static str, column: Option<usize>) -> Result<Option<&'a str>, BadLine> {
-        let field = column.and_then(|column| self.record.get(column)).map(<[u8]>::trim_ascii);
-        let Some(field) = field.filter(|field| has_value(field)) else { return Ok(None) };
-        std::str::from_utf8(field).map(Some).map_err(|_| BadLine::Encoding(what))
+        let field = column
+            .and_then(|column| self.record.get(column))
+            .map(<[u8]>::trim_ascii);
+        let Some(field) = field.filter(|field| has_value(field)) else {
+            return Ok(None);
+        };
+        std::str::from_utf8(field)
+            .map(Some)
+            .map_err(|_| BadLine::Encoding(what))
     }
 
     fn text(&self, what: &'static str, column: Option<usize>) -> Result<Option<Text>, BadLine> {
         let text = self.get(what, column)?;
-        text.map(|text| Text::new(text).map_err(|error| BadLine::Text(what, error))).transpose()
+        text.map(|text| Text::new(text).map_err(|error| BadLine::Text(what, error)))
+            .transpose()
     }
 
     fn id<T>(
@@ -175,7 +217,8 @@ impl<'a> Fields<'a> {
         parse: impl Fn(&str) -> Result<T, IdError>,
     ) -> Result<Option<T>, BadLine> {
         let text = self.get(what, column)?;
-        text.map(|text| parse(text).map_err(|error| BadLine::Id(what, error))).transpose()
+        text.map(|text| parse(text).map_err(|error| BadLine::Id(what, error)))
+            .transpose()
     }
 }
 
@@ -186,7 +229,10 @@ pub(crate) fn noon(date: NaiveDate, zone: TimeZone) -> Option<Timestamp> {
 
 fn local(time: NaiveDateTime, zone: TimeZone) -> Option<Timestamp> {
     // The hour that a clock shows twice in autumn is taken as the first of the two.
-    zone.as_tz().from_local_datetime(&time).earliest().map(|time| Timestamp::new(time.to_utc()))
+    zone.as_tz()
+        .from_local_datetime(&time)
+        .earliest()
+        .map(|time| Timestamp::new(time.to_utc()))
 }
 
 fn parse_time(text: &str, zone: TimeZone) -> Result<Timestamp, BadLine> {
@@ -194,7 +240,12 @@ fn parse_time(text: &str, zone: TimeZone) -> Result<Timestamp, BadLine> {
         return Ok(Timestamp::new(time.to_utc()));
     }
     let no_such_time = || BadLine::NoSuchTime(text.to_owned());
-    for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"] {
+    for format in [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M",
+    ] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return local(time, zone).ok_or_else(no_such_time);
         }
@@ -208,14 +259,24 @@ mod tests {
     use super::super::options::Columns;
     use super::*;
 
-    const HEADER: [&str; 7] =
-        ["order_id", "quantity", "item_name", "choice_description", "item_price", "product_id", "placed_at"];
+    const HEADER: [&str; 7] = [
+        "order_id",
+        "quantity",
+        "item_name",
+        "choice_description",
+        "item_price",
+        "product_id",
+        "placed_at",
+    ];
 
     fn reader() -> LineReader {
         let header: Vec<String> = HEADER.iter().map(|&name| name.to_owned()).collect();
         LineReader {
             layout: Layout::find(&header, &Columns::default()).unwrap(),
-            prices: PriceFormat { currency: domain::Currency::new("USD").unwrap(), decimal_comma: false },
+            prices: PriceFormat {
+                currency: domain::Currency::new("USD").unwrap(),
+                decimal_comma: false,
+            },
             price_of: PriceOf::Line,
             time_zone: "America/New_York".parse().unwrap(),
         }
@@ -249,13 +310,28 @@ mod tests {
     #[test]
     fn given_a_bad_line_then_the_reason_is_told() {
         assert_eq!(read(["1", "", "Bowl", "", "2", "", ""]), Err(BadLine::NoQuantity));
-        assert_eq!(read(["1", "10001", "Bowl", "", "2", "", ""]), Err(BadLine::TooMany(10_001)));
+        assert_eq!(
+            read(["1", "10001", "Bowl", "", "2", "", ""]),
+            Err(BadLine::TooMany(10_001))
+        );
         assert_eq!(read(["1", "1", "NULL", "", "2", "", ""]), Err(BadLine::NoName));
         assert_eq!(read(["1", "1", "Bowl", "", "null", "", ""]), Err(BadLine::NoPrice));
-        assert!(matches!(read(["1", "1", "Bo\0wl", "", "2", "", ""]), Err(BadLine::Text("the item name", _))));
-        assert!(matches!(read(["1", "1", "Bowl", "", "two", "", ""]), Err(BadLine::Price(_))));
-        assert!(matches!(read(["1", "1", "", "", "", "a b", ""]), Err(BadLine::Id("the product id", _))));
-        assert!(matches!(read(["1", "1", "Bowl", "", "2", "", "soon"]), Err(BadLine::Time(_))));
+        assert!(matches!(
+            read(["1", "1", "Bo\0wl", "", "2", "", ""]),
+            Err(BadLine::Text("the item name", _))
+        ));
+        assert!(matches!(
+            read(["1", "1", "Bowl", "", "two", "", ""]),
+            Err(BadLine::Price(_))
+        ));
+        assert!(matches!(
+            read(["1", "1", "", "", "", "a b", ""]),
+            Err(BadLine::Id("the product id", _))
+        ));
+        assert!(matches!(
+            read(["1", "1", "Bowl", "", "2", "", "soon"]),
+            Err(BadLine::Time(_))
+        ));
         assert_eq!(
             reader().content(&ByteRecord::from(vec!["1", "2"])),
             Err(BadLine::Width { found: 2, expected: 7 })
@@ -281,7 +357,11 @@ mod tests {
     #[test]
     fn given_a_line_total_that_does_not_divide_then_two_items_keep_the_cents() {
         let content = read(["1", "3", "Bowl", "", "1.00", "", ""]).unwrap();
-        let prices: Vec<_> = content.items.iter().map(|i| (i.quantity, i.unit_price.map(|p| p.amount.0))).collect();
+        let prices: Vec<_> = content
+            .items
+            .iter()
+            .map(|i| (i.quantity, i.unit_price.map(|p| p.amount.0)))
+            .collect();
         assert_eq!(prices, [(1, Some(34)), (2, Some(33))]);
     }
 }

@@ -53,7 +53,11 @@ enum ImportError {
          curl -X PUT {url}/v1/establishments/{establishment} -H \"authorization: Bearer $(comanda token --tenant {tenant})\" \
          -H 'content-type: application/json' -d '{{\"name\": \"{establishment}\", \"time_zone\": \"America/New_York\", \"currency\": \"USD\"}}'"
     )]
-    NoEstablishment { tenant: domain::TenantId, establishment: domain::EstablishmentId, url: String },
+    NoEstablishment {
+        tenant: domain::TenantId,
+        establishment: domain::EstablishmentId,
+        url: String,
+    },
     #[error("{0} has no noon on the establishment's clock")]
     NoNoon(chrono::NaiveDate),
     #[error("{} cannot be imported", path.display())]
@@ -77,7 +81,10 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Exit, Fai
     let scopes = [Scope::OrdersRead, Scope::OrdersWrite, Scope::CatalogWrite];
     let rest = platform.rest("import", &args.target.tenant, Some(&args.target.establishment), &scopes)?;
     let establishment = establishment(&rest, &args, platform.url()).await?;
-    let date = args.target.date.map(|date| noon(date, establishment.time_zone).ok_or(ImportError::NoNoon(date)));
+    let date = args
+        .target
+        .date
+        .map(|date| noon(date, establishment.time_zone).ok_or(ImportError::NoNoon(date)));
     let date = date.transpose().map_err(Failure::usage)?;
 
     let shutdown = Shutdown::new();
@@ -86,7 +93,11 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Exit, Fai
     let reading = Reading::open(args, &establishment, date).map_err(|source| open_failure(&file, source))?;
     let mut reporter = Reporter::new(std::fs::metadata(&file).map_or(0, |file| file.len()));
     reporter.summary.dry_run = dry_run;
-    let sink = Sink { rest: (!dry_run).then_some(&rest), currency: establishment.currency, concurrency };
+    let sink = Sink {
+        rest: (!dry_run).then_some(&rest),
+        currency: establishment.currency,
+        concurrency,
+    };
     let outcome = drive(reading, sink, &shutdown, &mut reporter).await;
     reporter.finish();
     reporter.summary.seconds = started.elapsed().as_secs_f64();
@@ -97,19 +108,33 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Exit, Fai
         eprintln!("interrupted; run the same command again to go on where it stopped");
         return Ok(Exit::Interrupted);
     }
-    Ok(if reporter.summary.is_clean() { Exit::Done } else { Exit::Partly })
+    Ok(if reporter.summary.is_clean() {
+        Exit::Done
+    } else {
+        Exit::Partly
+    })
 }
 
 /// A file that cannot be read is nobody's typing mistake; columns that do not fit are.
 fn open_failure(file: &Path, source: ReadError) -> Failure {
     let is_io = matches!(source, ReadError::File(_));
-    let error = ImportError::Open { path: file.to_owned(), source };
-    if is_io { Failure::failed(error) } else { Failure::usage(error) }
+    let error = ImportError::Open {
+        path: file.to_owned(),
+        source,
+    };
+    if is_io {
+        Failure::failed(error)
+    } else {
+        Failure::usage(error)
+    }
 }
 
 async fn establishment(rest: &Rest, args: &ImportArgs, url: &str) -> Result<Establishment, Failure> {
     let target = &args.target;
-    match rest.get_as(&format!("/v1/establishments/{}", target.establishment)).await {
+    match rest
+        .get_as(&format!("/v1/establishments/{}", target.establishment))
+        .await
+    {
         Ok(establishment) => Ok(establishment),
         Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
             Err(Failure::failed(ImportError::NoEstablishment {
@@ -133,12 +158,7 @@ struct Sink<'a> {
 
 /// Takes orders from the reader and sends them, `concurrency` at a time, until the file ends, the
 /// user interrupts or the platform stays away.
-async fn drive(
-    reading: Reading,
-    sink: Sink<'_>,
-    shutdown: &Shutdown,
-    reporter: &mut Reporter,
-) -> Result<(), Failure> {
+async fn drive(reading: Reading, sink: Sink<'_>, shutdown: &Shutdown, reporter: &mut Reporter) -> Result<(), Failure> {
     let bytes_read = reading.bytes_read();
     let (sender, mut steps) = mpsc::channel(2 * sink.concurrency);
     let reader = tokio::task::spawn_blocking(move || reading.run(&sender));

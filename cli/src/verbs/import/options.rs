@@ -129,5 +129,9 @@ fn parse_delimiter(text: &str) -> Result<u8, String> {
 
 fn parse_source(text: &str) -> Result<String, String> {
     let ok = !text.is_empty() && text.len() <= 200 && !text.chars().any(char::is_control);
-    if ok { Ok(text.to_owned()) } else { Err("must be 1 to 200 printable characters".to_owned()) }
+    if ok {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 200 printable characters".to_owned())
+    }
 }

@@ -86,7 +86,10 @@ impl Outgoing {
                 channel: "import",
                 placed_at: head.placed_at.or(date),
                 table_id: head.table_id,
-                customer: has_customer.then_some(Customer { id: head.customer_id, name: head.customer_name }),
+                customer: has_customer.then_some(Customer {
+                    id: head.customer_id,
+                    name: head.customer_name,
+                }),
                 items: group.items,
             },
         }
@@ -121,7 +124,15 @@ impl Outgoing {
 
 /// What an order has only where it was sent. Everything else that the server adds (numbers,
 /// totals, names and prices from the catalogue) is its own.
-const SENT_OR_ABSENT: [&str; 7] = ["table_id", "customer", "note", "product_id", "modifiers", "name", "contact"];
+const SENT_OR_ABSENT: [&str; 7] = [
+    "table_id",
+    "customer",
+    "note",
+    "product_id",
+    "modifiers",
+    "name",
+    "contact",
+];
 
 fn compare(pointer: &str, sent: &Value, stored: &Value, differences: &mut Vec<String>) {
     match (sent, stored) {
@@ -133,7 +144,9 @@ fn compare(pointer: &str, sent: &Value, stored: &Value, differences: &mut Vec<St
             // An item without a name is named by the catalogue.
             let catalogue = sent_fields.contains_key("product_id") && !sent_fields.contains_key("name");
             let added = SENT_OR_ABSENT.iter().filter(|name| {
-                !sent_fields.contains_key(**name) && stored_fields.contains_key(**name) && !(catalogue && **name == "name")
+                !sent_fields.contains_key(**name)
+                    && stored_fields.contains_key(**name)
+                    && !(catalogue && **name == "name")
             });
             differences.extend(added.map(|name| format!("{pointer}/{name}")));
         }
@@ -182,7 +195,10 @@ mod tests {
                     product_id: None,
                     name: Some(text("Bowl")),
                     quantity: 1,
-                    unit_price: Some(Money { amount: Amount(849), currency: "USD".parse().unwrap() }),
+                    unit_price: Some(Money {
+                        amount: Amount(849),
+                        currency: "USD".parse().unwrap(),
+                    }),
                     note: Some(text("[Rice]")),
                 },
                 Item {
@@ -213,24 +229,42 @@ mod tests {
 
     #[test]
     fn given_the_same_row_again_then_the_order_has_the_same_id() {
-        assert_eq!(origin("import").order_id(&text("17")), origin("import").order_id(&text("17")));
-        assert_eq!(origin("import").order_id(&text("17")).to_string(), "d2a8762c-506c-5577-8cfa-27080c73b58c");
+        assert_eq!(
+            origin("import").order_id(&text("17")),
+            origin("import").order_id(&text("17"))
+        );
+        assert_eq!(
+            origin("import").order_id(&text("17")).to_string(),
+            "d2a8762c-506c-5577-8cfa-27080c73b58c"
+        );
     }
 
     #[test]
     fn given_another_source_or_order_then_the_id_is_another() {
-        let ids = [origin("a").order_id(&text("17")), origin("b").order_id(&text("17")), origin("a").order_id(&text("18"))];
+        let ids = [
+            origin("a").order_id(&text("17")),
+            origin("b").order_id(&text("17")),
+            origin("a").order_id(&text("18")),
+        ];
         assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
     }
 
     #[test]
     fn given_an_equal_order_of_another_date_then_it_is_the_same() {
-        assert_eq!(outgoing(Head::default(), Some("2026-01-01T17:00:00Z")).differences(&stored()).unwrap(), [""; 0]);
+        assert_eq!(
+            outgoing(Head::default(), Some("2026-01-01T17:00:00Z"))
+                .differences(&stored())
+                .unwrap(),
+            [""; 0]
+        );
     }
 
     #[test]
     fn given_a_time_of_its_own_then_another_time_is_a_difference() {
-        let head = Head { placed_at: Some("2026-01-01T17:00:00Z".parse().unwrap()), ..Head::default() };
+        let head = Head {
+            placed_at: Some("2026-01-01T17:00:00Z".parse().unwrap()),
+            ..Head::default()
+        };
         assert_eq!(outgoing(head, None).differences(&stored()).unwrap(), ["/placed_at"]);
     }
 
@@ -250,7 +284,12 @@ mod tests {
         }
         for (at, key, value) in [("", "table_id", json!("7")), ("/items/1", "note", json!("no ice"))] {
             let mut other = stored();
-            other.pointer_mut(at).unwrap().as_object_mut().unwrap().insert(key.to_owned(), value);
+            other
+                .pointer_mut(at)
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .insert(key.to_owned(), value);
             assert_eq!(order.differences(&other).unwrap(), [format!("{at}/{key}")]);
         }
         let mut shorter = stored();

@@ -13,7 +13,11 @@ pub(crate) enum PriceError {
     #[error("'{0}' is negative")]
     Negative(String),
     #[error("'{text}' has more decimals than {currency} has ({decimals})")]
-    TooFine { text: String, currency: Currency, decimals: u32 },
+    TooFine {
+        text: String,
+        currency: Currency,
+        decimals: u32,
+    },
     #[error("'{0}' is too large")]
     TooLarge(String),
     #[error("'{text}' is not in {currency}, the establishment's currency")]
@@ -42,18 +46,30 @@ impl PriceFormat {
         let end = text.rfind(|c: char| c.is_ascii_digit()).map_or(first, |last| last + 1);
         // `.50` keeps its point: it belongs to the number, not to the symbol before it.
         let point = if self.decimal_comma { ',' } else { '.' };
-        let first = if text[..first].ends_with(point) { first - 1 } else { first };
+        let first = if text[..first].ends_with(point) {
+            first - 1
+        } else {
+            first
+        };
         self.check_symbol(text, text[..first].trim())?;
         self.check_symbol(text, text[end..].trim())?;
 
-        let plain = self.plain_decimal(&text[first..end]).ok_or_else(|| PriceError::Grouping(text.to_owned()))?;
+        let plain = self
+            .plain_decimal(&text[first..end])
+            .ok_or_else(|| PriceError::Grouping(text.to_owned()))?;
         let too_large = || PriceError::TooLarge(text.to_owned());
         let decimal = Decimal::from_str_exact(&plain).map_err(|_| too_large())?.normalize();
         let decimals = self.currency.exponent();
         if decimal.scale() > decimals {
-            return Err(PriceError::TooFine { text: text.to_owned(), currency: self.currency, decimals });
+            return Err(PriceError::TooFine {
+                text: text.to_owned(),
+                currency: self.currency,
+                decimals,
+            });
         }
-        let minor = decimal.checked_mul(Decimal::from(10_u64.pow(decimals))).ok_or_else(too_large)?;
+        let minor = decimal
+            .checked_mul(Decimal::from(10_u64.pow(decimals)))
+            .ok_or_else(too_large)?;
         let minor = i64::try_from(minor.trunc()).map_err(|_| too_large())?;
         Amount(minor).checked().map_err(|_| too_large())
     }
@@ -62,7 +78,10 @@ impl PriceFormat {
     fn check_symbol(&self, text: &str, symbol: &str) -> Result<(), PriceError> {
         let is_code = symbol.len() == 3 && symbol.bytes().all(|b| b.is_ascii_alphabetic());
         if is_code && !symbol.eq_ignore_ascii_case(self.currency.code()) {
-            return Err(PriceError::OtherCurrency { text: text.to_owned(), currency: self.currency });
+            return Err(PriceError::OtherCurrency {
+                text: text.to_owned(),
+                currency: self.currency,
+            });
         }
         // `US$`, `€` and `zł` pass, as do the few that are plain letters; `2x` and `a lot: 3` do not.
         let is_sign = |c: char| c == '$' || (!c.is_ascii() && !c.is_numeric());
@@ -70,7 +89,11 @@ impl PriceFormat {
             || is_code
             || matches!(symbol, "kr" | "Fr" | "Rs" | "R" | "Ft" | "lei")
             || (symbol.chars().count() <= 3 && symbol.chars().any(is_sign));
-        if is_symbol { Ok(()) } else { Err(PriceError::NotAPrice(text.to_owned())) }
+        if is_symbol {
+            Ok(())
+        } else {
+            Err(PriceError::NotAPrice(text.to_owned()))
+        }
     }
 
     /// Digits with a decimal point, thousands checked and removed.
@@ -83,8 +106,8 @@ impl PriceFormat {
         let is_separator = |c: char| c == comma || matches!(c, '\'' | ' ' | '\u{a0}' | '\u{202f}' | '\u{2019}');
         let groups: Vec<&str> = whole.split(is_separator).collect();
         let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        let grouped = groups.len() == 1
-            || (matches!(groups[0].len(), 1..=3) && groups[1..].iter().all(|group| group.len() == 3));
+        let grouped =
+            groups.len() == 1 || (matches!(groups[0].len(), 1..=3) && groups[1..].iter().all(|group| group.len() == 3));
         let fraction = fraction.unwrap_or("0");
         if !grouped || !groups.iter().all(|group| all_digits(group)) || !all_digits(fraction) || fraction.is_empty() {
             return None;
@@ -101,7 +124,10 @@ pub(crate) fn parse_quantity(text: &str) -> Result<u32, PriceError> {
     if decimal.scale() > 0 {
         return Err(bad());
     }
-    u32::try_from(decimal).ok().filter(|quantity| *quantity > 0).ok_or_else(bad)
+    u32::try_from(decimal)
+        .ok()
+        .filter(|quantity| *quantity > 0)
+        .ok_or_else(bad)
 }
 
 /// A number of units at one price each.
@@ -119,8 +145,14 @@ pub(crate) fn split_line(total: Amount, quantity: u32) -> Vec<Priced> {
     // `dearer` is less than `units`, which came from a u32.
     let dearer = u32::try_from(dearer).unwrap_or_default();
     let lines = [
-        Priced { quantity: dearer, unit_price: Amount(low + 1) },
-        Priced { quantity: quantity - dearer, unit_price: Amount(low) },
+        Priced {
+            quantity: dearer,
+            unit_price: Amount(low + 1),
+        },
+        Priced {
+            quantity: quantity - dearer,
+            unit_price: Amount(low),
+        },
     ];
     lines.into_iter().filter(|line| line.quantity > 0).collect()
 }
@@ -132,7 +164,10 @@ mod tests {
     use super::*;
 
     fn format(code: &str) -> PriceFormat {
-        PriceFormat { currency: Currency::new(code).unwrap(), decimal_comma: false }
+        PriceFormat {
+            currency: Currency::new(code).unwrap(),
+            decimal_comma: false,
+        }
     }
 
     fn usd(text: &str) -> Result<i64, PriceError> {
@@ -164,12 +199,18 @@ mod tests {
     fn given_a_currency_without_or_with_three_decimals_then_its_exponent_is_used() {
         assert_eq!(format("JPY").parse("¥1,200"), Ok(Amount(1200)));
         assert_eq!(format("KWD").parse("1.250"), Ok(Amount(1250)));
-        assert!(matches!(format("JPY").parse("12.50"), Err(PriceError::TooFine { decimals: 0, .. })));
+        assert!(matches!(
+            format("JPY").parse("12.50"),
+            Err(PriceError::TooFine { decimals: 0, .. })
+        ));
     }
 
     #[test]
     fn given_decimal_commas_then_points_are_thousands() {
-        let format = PriceFormat { currency: Currency::new("EUR").unwrap(), decimal_comma: true };
+        let format = PriceFormat {
+            currency: Currency::new("EUR").unwrap(),
+            decimal_comma: true,
+        };
         assert_eq!(format.parse("1.234,50 €"), Ok(Amount(123_450)));
         assert!(matches!(format.parse("2.39"), Err(PriceError::Grouping(_))));
     }
@@ -202,9 +243,24 @@ mod tests {
     fn given_a_total_that_does_not_divide_then_the_line_is_split_one_cent_apart() {
         assert_eq!(
             split_line(Amount(100), 3),
-            [Priced { quantity: 1, unit_price: Amount(34) }, Priced { quantity: 2, unit_price: Amount(33) }]
+            [
+                Priced {
+                    quantity: 1,
+                    unit_price: Amount(34)
+                },
+                Priced {
+                    quantity: 2,
+                    unit_price: Amount(33)
+                }
+            ]
         );
-        assert_eq!(split_line(Amount(4425), 15), [Priced { quantity: 15, unit_price: Amount(295) }]);
+        assert_eq!(
+            split_line(Amount(4425), 15),
+            [Priced {
+                quantity: 15,
+                unit_price: Amount(295)
+            }]
+        );
     }
 
     proptest! {

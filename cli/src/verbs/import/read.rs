@@ -4,6 +4,7 @@
 use domain::{MoneyError, Text, Timestamp};
 use tokio::sync::mpsc::Sender;
 
+use super::Establishment;
 use super::columns::{ColumnError, Layout};
 use super::file::{BytesRead, FileError, Records};
 use super::group::{Group, Grouper, Spread, TooSpread};
@@ -11,7 +12,6 @@ use super::line::{BadLine, LineReader};
 use super::options::ImportArgs;
 use super::order::{Origin, Outgoing};
 use super::price::PriceFormat;
-use super::Establishment;
 
 /// Why reading stops before the end of the file.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +28,15 @@ pub(crate) enum ReadError {
 #[derive(Debug)]
 pub(crate) enum Step {
     Order(Box<Outgoing>),
-    BadLine { line: u64, order: Option<Text>, reason: LineFault },
-    LeftOut { order: Box<Outgoing>, reason: &'static str },
+    BadLine {
+        line: u64,
+        order: Option<Text>,
+        reason: LineFault,
+    },
+    LeftOut {
+        order: Box<Outgoing>,
+        reason: &'static str,
+    },
 }
 
 /// Why one line is left out.
@@ -63,14 +70,22 @@ impl Reading {
     ) -> Result<Self, ReadError> {
         let mut records = Records::open(&args)?;
         let layout = Layout::find(&records.header()?, &args.columns)?;
-        let prices = PriceFormat { currency: establishment.currency, decimal_comma: args.decimal_comma };
+        let prices = PriceFormat {
+            currency: establishment.currency,
+            decimal_comma: args.decimal_comma,
+        };
         Ok(Self {
             origin: Origin {
                 tenant: args.target.tenant.clone(),
                 establishment: args.target.establishment.clone(),
                 source: args.target.source.clone(),
             },
-            lines: LineReader { layout, prices, price_of: args.price, time_zone: establishment.time_zone },
+            lines: LineReader {
+                layout,
+                prices,
+                price_of: args.price,
+                time_zone: establishment.time_zone,
+            },
             date,
             args,
             records,
@@ -90,7 +105,11 @@ impl Reading {
             let order = match self.lines.order(record) {
                 Ok(order) => order,
                 Err(reason) => {
-                    let step = Step::BadLine { line, order: None, reason: reason.into() };
+                    let step = Step::BadLine {
+                        line,
+                        order: None,
+                        reason: reason.into(),
+                    };
                     if steps.blocking_send(step).is_err() {
                         return Ok(());
                     }
@@ -103,7 +122,11 @@ impl Reading {
             };
             let added = grouper.add(order.clone(), line, content)?;
             fault = fault.or(added.refused.map(LineFault::Amount));
-            let fault = fault.map(|reason| Step::BadLine { line, order: Some(order), reason });
+            let fault = fault.map(|reason| Step::BadLine {
+                line,
+                order: Some(order),
+                reason,
+            });
             let orders = added.complete.into_iter().filter_map(|group| self.complete(group));
             if send_all(steps, fault.into_iter().chain(orders)).is_err() {
                 return Ok(());
@@ -123,9 +146,15 @@ impl Reading {
         let has_bad_lines = group.bad_lines > 0;
         let order = Box::new(Outgoing::new(group, &self.origin, self.date));
         Some(if order.is_too_long() {
-            Step::LeftOut { order, reason: "has more lines than an order may have" }
+            Step::LeftOut {
+                order,
+                reason: "has more lines than an order may have",
+            }
         } else if has_bad_lines && self.args.whole_orders {
-            Step::LeftOut { order, reason: "left out because of its bad lines (--whole-orders)" }
+            Step::LeftOut {
+                order,
+                reason: "left out because of its bad lines (--whole-orders)",
+            }
         } else {
             Step::Order(order)
         })
@@ -161,8 +190,10 @@ mod tests {
         let path = file.path().to_str().unwrap().to_owned();
         let words = ["import", &path, "--tenant", "dev", "--establishment", "main"];
         let args = Line::try_parse_from(words.iter().chain(options)).unwrap().args;
-        let establishment =
-            Establishment { time_zone: "America/New_York".parse().unwrap(), currency: "USD".parse().unwrap() };
+        let establishment = Establishment {
+            time_zone: "America/New_York".parse().unwrap(),
+            currency: "USD".parse().unwrap(),
+        };
         let reading = Reading::open(args, &establishment, None)?;
         let (sender, mut steps) = mpsc::channel(10_000);
         reading.run(&sender)?;
@@ -174,7 +205,12 @@ mod tests {
         match step {
             Step::Order(order) => {
                 let amount = order.amount.map_or("?".to_owned(), |amount| amount.to_string());
-                format!("order {}: {} lines, {} units, {amount}", order.reference(), order.lines, order.units)
+                format!(
+                    "order {}: {} lines, {} units, {amount}",
+                    order.reference(),
+                    order.lines,
+                    order.units
+                )
             }
             Step::BadLine { line, reason, .. } => format!("line {line}: {reason}"),
             Step::LeftOut { order, reason } => format!("order {}: {reason}", order.reference()),
@@ -227,7 +263,11 @@ mod tests {
         let file = b"order_id,item_name,item_price\n1,Chips,1\n2,Chips,1\n1,Soda,1\n3,Soda,1\n";
         assert_eq!(
             read(".csv", file, &[]).unwrap(),
-            ["order 2: 1 lines, 1 units, 100", "order 1: 2 lines, 2 units, 200", "order 3: 1 lines, 1 units, 100"]
+            [
+                "order 2: 1 lines, 1 units, 100",
+                "order 1: 2 lines, 2 units, 200",
+                "order 3: 1 lines, 1 units, 100"
+            ]
         );
     }
 
@@ -235,28 +275,64 @@ mod tests {
     fn given_other_column_names_a_delimiter_and_decimal_commas_then_options_map_them() {
         let file = b"Bon;Artikel;Menge;Preis\n7;Suppe;2;1.234,50 \xe2\x82\xac\n";
         // The currency is the establishment's: a symbol is not a currency.
-        let options = ["--delimiter", ";", "--column-order-id", "bon", "--column-item-name", "ARTIKEL",
-            "--column-quantity", "Menge", "--column-price", "Preis", "--decimal-comma", "--price", "unit"];
-        assert_eq!(read(".csv", file, &options).unwrap(), ["order 7: 1 lines, 2 units, 246900"]);
+        let options = [
+            "--delimiter",
+            ";",
+            "--column-order-id",
+            "bon",
+            "--column-item-name",
+            "ARTIKEL",
+            "--column-quantity",
+            "Menge",
+            "--column-price",
+            "Preis",
+            "--decimal-comma",
+            "--price",
+            "unit",
+        ];
+        assert_eq!(
+            read(".csv", file, &options).unwrap(),
+            ["order 7: 1 lines, 2 units, 246900"]
+        );
     }
 
     #[test]
     fn given_columns_that_are_not_there_then_the_error_names_them() {
         let file = b"bon,artikel\n1,Suppe\n";
-        assert!(matches!(read(".csv", file, &[]), Err(ReadError::Columns(ColumnError::Missing { .. }))));
+        assert!(matches!(
+            read(".csv", file, &[]),
+            Err(ReadError::Columns(ColumnError::Missing { .. }))
+        ));
         let chosen = ["--column-order-id", "bon"];
-        assert!(matches!(read(".csv", file, &chosen), Err(ReadError::Columns(ColumnError::NothingPriced(_)))));
-        assert!(matches!(read(".csv", b"", &[]), Err(ReadError::File(FileError::NoHeader))));
+        assert!(matches!(
+            read(".csv", file, &chosen),
+            Err(ReadError::Columns(ColumnError::NothingPriced(_)))
+        ));
+        assert!(matches!(
+            read(".csv", b"", &[]),
+            Err(ReadError::File(FileError::NoHeader))
+        ));
         let twice = b"order_id,order_id,item_price\n";
-        assert!(matches!(read(".csv", twice, &[]), Err(ReadError::Columns(ColumnError::Twice(_)))));
+        assert!(matches!(
+            read(".csv", twice, &[]),
+            Err(ReadError::Columns(ColumnError::Twice(_)))
+        ));
     }
 
     #[test]
     fn given_a_quotation_mark_that_never_closes_then_reading_stops_with_the_remedy() {
         let mut file = b"order_id,item_name,item_price\n1,\"Chips,1\n".to_vec();
         file.extend(b"2,Chips,1\n".repeat(300_000));
-        assert!(matches!(read(".csv", &file, &[]), Err(ReadError::File(FileError::Runaway { line: 2 }))));
-        let orders = read(".csv", b"order_id,item_name,item_price\n1,\"Chips,1\n", &["--no-quotes"]).unwrap();
+        assert!(matches!(
+            read(".csv", &file, &[]),
+            Err(ReadError::File(FileError::Runaway { line: 2 }))
+        ));
+        let orders = read(
+            ".csv",
+            b"order_id,item_name,item_price\n1,\"Chips,1\n",
+            &["--no-quotes"],
+        )
+        .unwrap();
         assert_eq!(orders, ["order 1: 1 lines, 1 units, 100"]);
     }
 
@@ -264,6 +340,9 @@ mod tests {
     fn given_an_order_with_too_many_lines_then_it_is_left_out_as_a_whole() {
         let mut file = b"order_id,item_name,item_price\n".to_vec();
         file.extend(b"1,Chips,1\n".repeat(501));
-        assert_eq!(read(".csv", &file, &[]).unwrap(), ["order 1: has more lines than an order may have"]);
+        assert_eq!(
+            read(".csv", &file, &[]).unwrap(),
+            ["order 1: has more lines than an order may have"]
+        );
     }
 }

@@ -60,7 +60,11 @@ impl Summary {
             ("lines", self.lines.to_string()),
             ("units", self.units.to_string()),
         ];
-        rows.extend(self.totals.iter().map(|(code, minor)| ("total", in_words(*minor, code))));
+        rows.extend(
+            self.totals
+                .iter()
+                .map(|(code, minor)| ("total", in_words(*minor, code))),
+        );
         if !self.dry_run {
             rows.push(("new", self.new.to_string()));
             rows.push(("already there", self.already_there.to_string()));
@@ -91,7 +95,10 @@ impl Reporter {
         } else {
             ProgressBar::with_draw_target(Some(file_bytes), ProgressDrawTarget::hidden())
         };
-        Self { bar, summary: Summary::default() }
+        Self {
+            bar,
+            summary: Summary::default(),
+        }
     }
 
     pub(crate) fn progress(&self, bytes_read: u64) {
@@ -152,6 +159,10 @@ impl Reporter {
 
 fn place_of(order: &Outgoing) -> String {
     let (first, last) = (order.first_line, order.last_line);
-    let lines = if first == last { format!("line {first}") } else { format!("lines {first}-{last}") };
+    let lines = if first == last {
+        format!("line {first}")
+    } else {
+        format!("lines {first}-{last}")
+    };
     format!("{lines} (order {})", order.reference())
 }

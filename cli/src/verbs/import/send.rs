@@ -23,10 +23,16 @@ const MAX_FAILURES: u32 = 3;
 /// What became of an order.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    New { total: Money },
-    AlreadyThere { total: Money },
+    New {
+        total: Money,
+    },
+    AlreadyThere {
+        total: Money,
+    },
     /// It stands there with other content; the pointers name what differs.
-    Changed { differences: Vec<String> },
+    Changed {
+        differences: Vec<String>,
+    },
     Refused(Problem),
 }
 
@@ -60,7 +66,11 @@ pub(crate) async fn send(rest: &Rest, order: &Outgoing) -> Result<Outcome, SendE
             let total = total_of(&reply.body)?;
             // A replay after an attempt whose answer was lost is most likely that attempt's.
             let replayed = reply.headers.contains_key("idempotent-replayed") && !unknown_before;
-            Ok(if replayed { Outcome::AlreadyThere { total } } else { Outcome::New { total } })
+            Ok(if replayed {
+                Outcome::AlreadyThere { total }
+            } else {
+                Outcome::New { total }
+            })
         }
         StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => judge_existing(rest, order, reply.problem()).await,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(SendError::Forbidden(reply.problem())),
@@ -81,13 +91,17 @@ async fn judge_existing(rest: &Rest, order: &Outgoing, problem: Problem) -> Resu
     let stored: Value = serde_json::from_slice(&reply.body).map_err(SendError::Unreadable)?;
     let differences = order.differences(&stored).map_err(SendError::Unreadable)?;
     if differences.is_empty() {
-        return Ok(Outcome::AlreadyThere { total: total_of(&reply.body)? });
+        return Ok(Outcome::AlreadyThere {
+            total: total_of(&reply.body)?,
+        });
     }
     Ok(Outcome::Changed { differences })
 }
 
 fn total_of(body: &[u8]) -> Result<Money, SendError> {
-    serde_json::from_slice::<Total>(body).map(|order| order.total).map_err(SendError::Unreadable)
+    serde_json::from_slice::<Total>(body)
+        .map(|order| order.total)
+        .map_err(SendError::Unreadable)
 }
 
 /// Repeats a request while the answer is 429, 5xx or none at all, waiting as the server asks, and

@@ -33,8 +33,16 @@ impl Banner {
         auth: &AuthSettings,
         development: bool,
     ) -> Result<Self, Failure> {
-        let token = if development { Some(platform::issue(auth, &request()?)?) } else { None };
-        Ok(Self { url: url_of(address), data: data.to_owned(), token })
+        let token = if development {
+            Some(platform::issue(auth, &request()?)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            url: url_of(address),
+            data: data.to_owned(),
+            token,
+        })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -116,17 +124,28 @@ mod tests {
 
     #[test]
     fn given_foreign_keys_then_no_token_is_shown() {
-        let banner = Banner { url: "http://h".into(), data: "/d".into(), token: None };
+        let banner = Banner {
+            url: "http://h".into(),
+            data: "/d".into(),
+            token: None,
+        };
         assert!(!banner.text().contains("token"));
         assert!(!banner.text().contains("curl "));
     }
 
     #[test]
     fn given_a_token_then_the_first_command_shown_is_complete() {
-        let banner = Banner { url: "http://h".into(), data: "/d".into(), token: Some("t.o.k".into()) };
+        let banner = Banner {
+            url: "http://h".into(),
+            data: "/d".into(),
+            token: Some("t.o.k".into()),
+        };
         let text = banner.text();
         let line = &text[text.find("curl ").unwrap()..];
-        assert!(line.contains("Bearer t.o.k'") && line.contains("\"product_id\"") && !line.contains('\n'), "{line}");
+        assert!(
+            line.contains("Bearer t.o.k'") && line.contains("\"product_id\"") && !line.contains('\n'),
+            "{line}"
+        );
         assert!(!text.contains('\u{1b}'));
     }
 }

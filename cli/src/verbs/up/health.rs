@@ -33,7 +33,16 @@ pub(super) fn watch(health: &Health, store: &EventStore, stores: &ReadStores, pr
     let stores = stores.clone();
     health.register("read_store", move || {
         let stores = stores.clone();
-        async move { read_part(stores.health().await.into_iter().filter(|store| store.fault.is_some()).count()) }
+        async move {
+            read_part(
+                stores
+                    .health()
+                    .await
+                    .into_iter()
+                    .filter(|store| store.fault.is_some())
+                    .count(),
+            )
+        }
     });
     let progress = progress.clone();
     health.register("projector", move || std::future::ready(progress.health()));
@@ -42,15 +51,25 @@ pub(super) fn watch(health: &Health, store: &EventStore, stores: &ReadStores, pr
 /// The log is down when it takes no appends anywhere: then nothing can be ordered.
 fn log_part(shards: &[ShardHealth]) -> Part {
     let named = |test: &dyn Fn(&ShardHealth) -> bool| {
-        let shards: Vec<String> = shards.iter().filter(|shard| test(shard)).map(|shard| shard.shard.to_string()).collect();
+        let shards: Vec<String> = shards
+            .iter()
+            .filter(|shard| test(shard))
+            .map(|shard| shard.shard.to_string())
+            .collect();
         shards.join(", ")
     };
     if !shards.iter().any(|shard| shard.reachable && shard.accepting) {
-        return Part::down("no shard takes events", "check the shards' databases; their tenants are answered 503");
+        return Part::down(
+            "no shard takes events",
+            "check the shards' databases; their tenants are answered 503",
+        );
     }
     let away = named(&|shard| !shard.reachable);
     if !away.is_empty() {
-        return Part::degraded(format!("unreachable shards: {away}"), "check their databases; their tenants are answered 503");
+        return Part::degraded(
+            format!("unreachable shards: {away}"),
+            "check their databases; their tenants are answered 503",
+        );
     }
     let refusing = named(&|shard| !shard.accepting);
     if !refusing.is_empty() {
@@ -74,7 +93,10 @@ fn read_part(faulty: usize) -> Part {
     if faulty == 0 {
         return Part::ok();
     }
-    Part::degraded("the read store does not answer", "check its database; queries are answered 503 until it is back")
+    Part::degraded(
+        "the read store does not answer",
+        "check its database; queries are answered 503 until it is back",
+    )
 }
 
 #[cfg(test)]
@@ -85,7 +107,13 @@ mod tests {
     use super::*;
 
     fn shard(id: i16, reachable: bool, accepting: bool, durable: bool) -> ShardHealth {
-        ShardHealth { shard: ShardId(id), reachable, accepting, durable, queue_depth: 0 }
+        ShardHealth {
+            shard: ShardId(id),
+            reachable,
+            accepting,
+            durable,
+            queue_depth: 0,
+        }
     }
 
     #[test]

@@ -81,12 +81,18 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<Exit, Failure
     let listener = listen(&settings.http).await?;
     let development = signing::is_development(&settings.auth);
     settings.auth = signing::with_secret(settings.auth, &data);
-    for line in settings.to_string().lines() {
-        tracing::debug!("{line}");
-    }
+    tracing::info!(settings = settings.to_string().replace('\n', "; "), "starting");
     let shutdown = Shutdown::new();
     shutdown.listen_to_signals().map_err(Failure::failed)?;
-    let start = Start { context, settings, data, listener, shutdown, development, demo: args.demo };
+    let start = Start {
+        context,
+        settings,
+        data,
+        listener,
+        shutdown,
+        development,
+        demo: args.demo,
+    };
     match configured {
         Some(databases) => start.on(databases, None).await,
         None => start.on_local_server().await,
@@ -116,8 +122,14 @@ fn refuse_second(data: &Path) -> Result<(), Failure> {
     // A file that cannot be read is replaced, like a stale one.
     match platform::find_run_file(data) {
         Ok(Found::Running(run)) => {
-            let problem = format!("{} is already in use by a running comanda (process {}) at {}", data.display(), run.pid, run.url);
-            Err(Failure::failed(problem).with_remedy("use that one, stop it first, or start with another --data folder"))
+            let problem = format!(
+                "{} is already in use by a running comanda (process {}) at {}",
+                data.display(),
+                run.pid,
+                run.url
+            );
+            Err(Failure::failed(problem)
+                .with_remedy("use that one, stop it first, or start with another --data folder"))
         }
         Ok(Found::Stale | Found::Nothing) | Err(_) => Ok(()),
     }
@@ -126,14 +138,16 @@ fn refuse_second(data: &Path) -> Result<(), Failure> {
 /// Taken first, so that a port in use costs nobody a started database.
 async fn listen(http: &HttpSettings) -> Result<TcpListener, Failure> {
     let (host, port) = (http.host.as_str(), http.port);
-    TcpListener::bind((host, port)).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => Failure::failed(format!("port {port} on {host} is in use by another program"))
-            .with_remedy("choose another with --port PORT (0 takes a free one), or stop that program"),
-        io::ErrorKind::PermissionDenied => Failure::failed(format!("port {port} on {host} is for root only"))
-            .with_remedy("choose one above 1023 with --port PORT"),
-        _ => Failure::failed(format!("cannot listen on {host}, port {port}: {error}"))
-            .with_remedy("check http.host in the settings"),
-    })
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => Failure::failed(format!("port {port} on {host} is in use by another program"))
+                .with_remedy("choose another with --port PORT (0 takes a free one), or stop that program"),
+            io::ErrorKind::PermissionDenied => Failure::failed(format!("port {port} on {host} is for root only"))
+                .with_remedy("choose one above 1023 with --port PORT"),
+            _ => Failure::failed(format!("cannot listen on {host}, port {port}: {error}"))
+                .with_remedy("check http.host in the settings"),
+        })
 }
 
 /// A platform about to start.
@@ -151,6 +165,7 @@ struct Start<'a> {
 impl Start<'_> {
     async fn on_local_server(self) -> Result<Exit, Failure> {
         let shutdown = self.shutdown.clone();
+        tracing::info!(data = %self.data.display(), "starting the local PostgreSQL");
         // A start that is given up halfway would leave a server behind, so only the second signal
         // does; the next start adopts it.
         let server = tokio::select! {
@@ -195,20 +210,29 @@ impl Start<'_> {
         }
         let closed = timeout(LOOPS_DEADLINE, stack.close()).await;
         if closed.is_err() {
-            tracing::warn!("the log's queue was not empty at the deadline; its clients were told that the outcome is unknown");
+            tracing::warn!(
+                "the log's queue was not empty at the deadline; its clients were told that the outcome is unknown"
+            );
         }
         let exit = outcome?;
         match stack.failure() {
             Some(failure) => Err(failure),
-            None if !stopped.panicked.is_empty() => {
-                Err(Failure::failed(format!("{} ended by a panic; see the log", stopped.panicked.join(", "))))
-            }
+            None if !stopped.panicked.is_empty() => Err(Failure::failed(format!(
+                "{} ended by a panic; see the log",
+                stopped.panicked.join(", ")
+            ))),
             None => Ok(exit),
         }
     }
 
     /// Serves until the stop is asked for and requests have drained.
-    async fn serve(self, stack: &Stack, databases: &Databases, health: &Health, behind: &Shutdown) -> Result<Exit, Failure> {
+    async fn serve(
+        self,
+        stack: &Stack,
+        databases: &Databases,
+        health: &Health,
+        behind: &Shutdown,
+    ) -> Result<Exit, Failure> {
         let metrics = Metrics::install().map_err(Failure::failed)?;
         let router = stack.router().merge(health.routes()).merge(metrics.routes());
         let router = harden(router, &self.settings.http);
@@ -226,7 +250,9 @@ impl Start<'_> {
         if !self.shutdown.is_triggered() {
             banner.print(self.context)?;
             // After the banner: whoever waits for the file may read that too.
-            run_file.write(&self.data).map_err(|error| file_failure("write run.json in", &self.data, &error))?;
+            run_file
+                .write(&self.data)
+                .map_err(|error| file_failure("write run.json in", &self.data, &error))?;
         }
         let outcome = served.await;
         if let Err(error) = run_file.remove(&self.data) {

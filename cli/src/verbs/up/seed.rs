@@ -51,7 +51,11 @@ pub(super) fn example_order() -> Value {
 pub(super) async fn seed(url: &str, token: &str, demo: bool) {
     if let Err(error) = try_seed(url, token, demo).await {
         let error = &error as &dyn std::error::Error;
-        tracing::warn!(error, tenant.id = TENANT, "the development tenant was not seeded completely");
+        tracing::warn!(
+            error,
+            tenant.id = TENANT,
+            "the development tenant was not seeded completely"
+        );
     }
 }
 
@@ -84,7 +88,9 @@ async fn define(rest: &Rest, path: &str, body: &Value) -> Result<(), SeedError> 
 
 /// An order of another day stands there under the same id: the one of an earlier start.
 async fn place(rest: &Rest, body: &Value) -> Result<(), SeedError> {
-    let reply = rest.send(Method::POST, "/v1/orders", &[], Some(body.to_string().into_bytes())).await?;
+    let reply = rest
+        .send(Method::POST, "/v1/orders", &[], Some(body.to_string().into_bytes()))
+        .await?;
     accepted("/v1/orders", &reply, StatusCode::CONFLICT)
 }
 
@@ -92,7 +98,10 @@ fn accepted(path: &str, reply: &Reply, already_there: StatusCode) -> Result<(), 
     if reply.status.is_success() || reply.status == already_there {
         return Ok(());
     }
-    Err(SeedError::Refused { path: path.to_owned(), problem: reply.problem() })
+    Err(SeedError::Refused {
+        path: path.to_owned(),
+        problem: reply.problem(),
+    })
 }
 
 /// The orders spread over the last days, a few hours apart.

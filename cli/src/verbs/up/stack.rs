@@ -28,7 +28,10 @@ pub(super) enum StackError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error("cannot connect to the {database} database")]
-    Connect { database: &'static str, source: sqlx::Error },
+    Connect {
+        database: &'static str,
+        source: sqlx::Error,
+    },
     #[error("the event store cannot be used")]
     EventStore(#[from] event_store::Error),
     #[error("the read models cannot be kept")]
@@ -77,7 +80,12 @@ impl Stack {
 
         let failure = Arc::default();
         run_projector(projector, behind, Arc::clone(&failure));
-        Ok(Self { store, read_store, router, failure })
+        Ok(Self {
+            store,
+            read_store,
+            router,
+            failure,
+        })
     }
 
     pub(super) fn router(&self) -> Router {
@@ -103,7 +111,10 @@ fn run_projector(projector: Projector, behind: &Shutdown, failure: Arc<Mutex<Opt
     let shutdown = behind.clone();
     behind.spawn("projector", async move {
         if let Err(error) = projector.run(shutdown.clone()).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the projector cannot go on; stopping the process");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the projector cannot go on; stopping the process"
+            );
             *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             shutdown.trigger();
         }
@@ -111,9 +122,15 @@ fn run_projector(projector: Projector, behind: &Shutdown, failure: Arc<Mutex<Opt
 }
 
 async fn open_store(settings: &EventStoreSettings, databases: &Databases) -> Result<EventStore, StackError> {
-    let shards = databases.shards().iter().map(|(id, url)| ShardOptions { id: ShardId(*id), url: url.clone() });
+    let shards = databases.shards().iter().map(|(id, url)| ShardOptions {
+        id: ShardId(*id),
+        url: url.clone(),
+    });
     let shards: Vec<ShardOptions> = shards.collect();
-    let failed = |source| StackError::Connect { database: "control", source };
+    let failed = |source| StackError::Connect {
+        database: "control",
+        source,
+    };
     let mut control = PgConnection::connect(databases.control()).await.map_err(failed)?;
     event_store::bootstrap(&mut control, &shards).await?;
     control.close().await.map_err(failed)?;
@@ -133,9 +150,14 @@ async fn open_store(settings: &EventStoreSettings, databases: &Databases) -> Res
 
 /// The projector's connections: one per shard's feed, and one for looking.
 fn open_read_store(settings: &Settings, databases: &Databases) -> Result<PgPool, StackError> {
-    let failed = |source| StackError::Connect { database: "read store", source };
+    let failed = |source| StackError::Connect {
+        database: "read store",
+        source,
+    };
     let options: PgConnectOptions = databases.read_store().parse().map_err(failed)?;
-    let needed = u32::try_from(databases.shards().len()).unwrap_or(u32::MAX).saturating_add(1);
+    let needed = u32::try_from(databases.shards().len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
     Ok(PgPoolOptions::new()
         .max_connections(settings.read_store.connections.max(needed))
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -147,6 +169,10 @@ fn query_stores(settings: &Settings, databases: &Databases) -> Result<ReadStores
         max_connections: settings.read_store.connections,
         ..query_api::PoolOptions::default()
     };
-    ReadStores::connect([("read_store".to_owned(), databases.read_store())], &options)
-        .map_err(|source| StackError::Connect { database: "read store", source })
+    ReadStores::connect([("read_store".to_owned(), databases.read_store())], &options).map_err(|source| {
+        StackError::Connect {
+            database: "read store",
+            source,
+        }
+    })
 }
