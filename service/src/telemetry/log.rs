@@ -2,8 +2,9 @@
 
 use std::io::{IsTerminal as _, stderr};
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::{format::FmtSpan, layer};
+use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -15,28 +16,48 @@ use crate::settings::{LogFormat, LogSettings};
 /// # Errors
 /// Where the filter cannot be read, or logging was set up before.
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(TelemetryError::Filter)?;
     let terminal = stderr().is_terminal();
-    let json = match settings.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !terminal,
+    let shape = match settings.format {
+        LogFormat::Auto if terminal => LogFormat::Text,
+        LogFormat::Auto => LogFormat::Json,
+        LogFormat::Text | LogFormat::Json => settings.format,
     };
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = if json {
-        let lines = layer().with_writer(stderr).with_span_events(FmtSpan::NONE);
-        registry
-            .with(lines.json().flatten_event(true).with_span_list(false))
-            .try_init()
-    } else {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        registry
-            .with(layer().with_writer(stderr).with_ansi(colour).with_target(false))
-            .try_init()
-    };
-    started.map_err(|_| TelemetryError::AlreadySet("logging"))?;
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber = lines(&settings.filter, shape, colour, stderr)?;
+    subscriber
+        .try_init()
+        .map_err(|_| TelemetryError::AlreadySet("logging"))?;
     log_panics();
     Ok(())
+}
+
+/// What writes the log lines, to wherever `writer` says. Anything but [`LogFormat::Text`] is JSON.
+///
+/// # Errors
+/// Where the filter cannot be read.
+pub fn lines<W>(
+    filter: &str,
+    format: LogFormat,
+    colour: bool,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter).map_err(TelemetryError::Filter)?;
+    let text = format == LogFormat::Text;
+    let text_lines = text.then(|| layer().with_writer(writer.clone()).with_ansi(colour).with_target(false));
+    let json_lines = (!text).then(|| {
+        layer()
+            .with_writer(writer)
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+    });
+    Ok(tracing_subscriber::registry()
+        .with(filter)
+        .with(text_lines)
+        .with(json_lines))
 }
 
 /// A panic is one log line like any other, with its place; nothing of it reaches a client.

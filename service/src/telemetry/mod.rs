@@ -3,7 +3,7 @@
 mod log;
 mod metrics;
 
-pub use log::init;
+pub use log::{init, lines};
 pub use metrics::{Metrics, name};
 
 /// Why telemetry cannot be set up.

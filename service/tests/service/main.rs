@@ -8,6 +8,7 @@ mod bodies;
 mod documents;
 mod hardening;
 mod health;
+mod logging;
 mod serving;
 mod settings;
 mod stopping;

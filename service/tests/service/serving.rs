@@ -141,8 +141,8 @@ async fn given_clients_under_load_on_kept_connections_when_stopped_then_no_reque
     })
     .await;
     let answered = Arc::new(AtomicUsize::new(0));
-    let clients: Vec<_> = (0..16)
-        .map(|_| {
+    let clients: Vec<_> = (0..16_u64)
+        .map(|client| {
             let (address, answered) = (server.address, Arc::clone(&answered));
             tokio::spawn(async move {
                 // Sends until it is told that the connection closes; every request needs an answer.
@@ -155,6 +155,9 @@ async fn given_clients_under_load_on_kept_connections_when_stopped_then_no_reque
                     if answer.contains("connection: close") {
                         return;
                     }
+                    // Not a wait for anything: clients pause, and a connection closed in the
+                    // pause is what loses the next request.
+                    tokio::time::sleep(Duration::from_millis(client)).await;
                 }
             })
         })
