@@ -1,0 +1,12 @@
+//! The query API on a real PostgreSQL, by HTTP.
+
+mod answers;
+mod http_spec;
+mod isolation;
+mod limits;
+mod outage;
+mod paging;
+mod positions;
+mod schema_file;
+mod selection;
+mod support;
