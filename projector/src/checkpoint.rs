@@ -15,7 +15,10 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub const START: Self = Self { slot_position: SlotPosition(0), incarnation: Incarnation(0) };
+    pub const START: Self = Self {
+        slot_position: SlotPosition(0),
+        incarnation: Incarnation(0),
+    };
 
     pub(crate) fn is_start(self) -> bool {
         self.slot_position.0 == 0
@@ -51,8 +54,18 @@ pub(crate) async fn load(
            JOIN meta.checkpoints AS c USING (read_model, generation)
           WHERE $3::int[] IS NULL OR c.slot = ANY ($3)",
     )
-    .bind(generations.iter().map(|generation| generation.read_model).collect::<Vec<_>>())
-    .bind(generations.iter().map(|generation| generation.number).collect::<Vec<_>>())
+    .bind(
+        generations
+            .iter()
+            .map(|generation| generation.read_model)
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        generations
+            .iter()
+            .map(|generation| generation.number)
+            .collect::<Vec<_>>(),
+    )
     .bind(slots.map(|slots| slots.iter().map(|slot| i32::from(slot.0)).collect::<Vec<_>>()))
     .fetch_all(connection)
     .await?;
@@ -60,8 +73,10 @@ pub(crate) async fn load(
         .map(|(ordinal, slot, position, incarnation)| {
             let model = usize::try_from(ordinal - 1).map_err(|error| sqlx::Error::Decode(error.into()))?;
             let slot = slot_of(slot)?;
-            let checkpoint =
-                Checkpoint { slot_position: SlotPosition(position), incarnation: Incarnation(incarnation) };
+            let checkpoint = Checkpoint {
+                slot_position: SlotPosition(position),
+                incarnation: Incarnation(incarnation),
+            };
             Ok(((model, slot), checkpoint))
         })
         .collect()

@@ -8,10 +8,10 @@ use service::settings::ProjectorSettings;
 use sqlx::PgPool;
 
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, described};
 use crate::fault::Fault;
 use crate::feed::{Feed, Log};
-use crate::feeder::Feeder;
+use crate::feeder::{Feeder, Retry};
 use crate::generation;
 use crate::intake::Intake;
 use crate::model::Registered;
@@ -36,7 +36,13 @@ impl Consumer {
     /// A consumer for some read models only.
     pub fn with_models(read_store: PgPool, settings: ProjectorSettings, models: Vec<Registered>) -> Self {
         let progress = Progress::new(models.iter().map(Registered::name).collect());
-        Self { read_store, settings, models, fault: Fault::from_environment(), progress }
+        Self {
+            read_store,
+            settings,
+            models,
+            fault: Fault::from_environment(),
+            progress,
+        }
     }
 
     /// Plants a bug, for tests of tests.
@@ -50,14 +56,11 @@ impl Consumer {
         &self.progress
     }
 
-    pub(crate) fn settings(&self) -> &ProjectorSettings {
-        &self.settings
-    }
-
     /// Applies what a feed brings, until it is told to stop. `shard` names the feed.
     ///
     /// # Errors
-    /// Where the generations or checkpoints cannot be read at the start.
+    /// [`Error::OtherCodeVersion`] where a read model was filled by another version of its
+    /// projection. A read store that does not answer is waited for.
     pub async fn consume<F: Feed, L: Log>(
         &self,
         shard: ShardId,
@@ -65,14 +68,49 @@ impl Consumer {
         log: L,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
-        let engine = self.engine().await?;
-        self.feeder(shard, feed, log, engine, shutdown).run().await;
+        match self.patiently(shard, &shutdown, || self.engine()).await? {
+            Some(engine) => self.feeder(shard, feed, log, engine, shutdown).run().await,
+            None => tracing::debug!(shard = shard.0, "told to stop before the feed began"),
+        }
         Ok(())
+    }
+
+    /// Tries to begin until it works or waiting is useless; `None` where it is told to stop.
+    pub(crate) async fn patiently<T, Fut: Future<Output = Result<T, Error>>>(
+        &self,
+        shard: ShardId,
+        shutdown: &Shutdown,
+        begin: impl Fn() -> Fut,
+    ) -> Result<Option<T>, Error> {
+        let mut retry = Retry::new(&self.settings);
+        while !shutdown.is_triggered() {
+            match begin().await {
+                Ok(begun) => {
+                    self.progress.update(shard, |status| status.start_problem = false);
+                    return Ok(Some(begun));
+                }
+                Err(error) if error.needs_an_operator() => return Err(error),
+                Err(error) => {
+                    let why = described(&error);
+                    tracing::error!(shard = shard.0, error = why, "a feed cannot start; trying again");
+                    self.progress.update(shard, |status| status.start_problem = true);
+                    retry.pause(shutdown).await;
+                }
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) async fn engine(&self) -> Result<Engine, Error> {
         let generations = generation::ensure(&self.read_store, &self.models).await?;
-        Engine::open(self.read_store.clone(), &self.models, generations, self.progress.clone(), self.fault).await
+        Engine::open(
+            self.read_store.clone(),
+            &self.models,
+            generations,
+            self.progress.clone(),
+            self.fault,
+        )
+        .await
     }
 
     pub(crate) fn feeder<F, L>(
@@ -83,7 +121,6 @@ impl Consumer {
         engine: Engine,
         shutdown: Shutdown,
     ) -> Feeder<F, L> {
-        self.progress.update(shard, |status| status.start_problem = false);
         Feeder {
             shard,
             feed,

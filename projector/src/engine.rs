@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::fault::Fault;
 use crate::generation::Generation;
 use crate::intake::Run;
-use crate::isolate::apply_one_by_one;
+use crate::isolate::apply_around_poison;
 use crate::model::{Incoming, ReadModel, Registered, Stretch};
 use crate::parked::{self, Parking};
 use crate::progress::Progress;
@@ -27,6 +27,12 @@ use crate::projection::WriteError;
 
 /// How long a batch may take before it is given up and tried again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Begins a batch. Its statements are look-ups of a few rows by key, and their plans are kept with
+/// the connection: one made while a table was small must not still scan it when it is large. And
+/// where planners are told to avoid scans, their cost estimates wake the JIT compiler for nothing.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; \
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
 /// What became of some runs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -84,10 +90,18 @@ impl Engine {
             checkpoint::load(&mut connection, &generations, None).await?
         };
         for ((model, slot), checkpoint) in &checkpoints {
-            progress.record(*slot, *model, *checkpoint);
+            progress.raise(*slot, *model, *checkpoint);
         }
         let models = models.iter().map(Registered::instance).collect();
-        Ok(Self { read_store, generations, models, checkpoints, doubtful: BTreeSet::new(), progress, fault })
+        Ok(Self {
+            read_store,
+            generations,
+            models,
+            checkpoints,
+            doubtful: BTreeSet::new(),
+            progress,
+            fault,
+        })
     }
 
     pub(crate) fn generations(&self) -> &[Generation] {
@@ -100,7 +114,10 @@ impl Engine {
 
     /// The checkpoint of one read model.
     pub(crate) fn checkpoint(&self, model: ModelIndex, slot: Slot) -> Checkpoint {
-        self.checkpoints.get(&(model, slot)).copied().unwrap_or(Checkpoint::START)
+        self.checkpoints
+            .get(&(model, slot))
+            .copied()
+            .unwrap_or(Checkpoint::START)
     }
 
     /// The lowest checkpoint of a slot over read models: where its events are needed from.
@@ -116,7 +133,9 @@ impl Engine {
     pub(crate) async fn apply(&mut self, runs: &[Run]) -> Result<Applied, Error> {
         let result = match tokio::time::timeout(ATTEMPT_TIMEOUT, self.apply_within(runs)).await {
             Ok(result) => result,
-            Err(_) => Err(Error::TimedOut { seconds: ATTEMPT_TIMEOUT.as_secs() }),
+            Err(_) => Err(Error::TimedOut {
+                seconds: ATTEMPT_TIMEOUT.as_secs(),
+            }),
         };
         if result.is_err() {
             // The commit itself may have succeeded unnoticed.
@@ -131,14 +150,22 @@ impl Engine {
         loop {
             let mut plan = self.plan(runs);
             if plan.steps.is_empty() {
-                return Ok(Applied { behind: plan.behind, ..Applied::default() });
+                return Ok(Applied {
+                    behind: plan.behind,
+                    ..Applied::default()
+                });
             }
             match self.attempt(runs, &plan, &isolated).await {
                 Ok((moved, parked)) => {
                     let lost = self.settle(&plan, &moved);
                     let events = applied_events(runs, &plan, &moved);
-                    plan.behind.extend(runs.iter().filter(|run| lost.contains(&run.slot)).filter_map(end_of));
-                    return Ok(Applied { events, parked, behind: plan.behind });
+                    plan.behind
+                        .extend(runs.iter().filter(|run| lost.contains(&run.slot)).filter_map(end_of));
+                    return Ok(Applied {
+                        events,
+                        parked,
+                        behind: plan.behind,
+                    });
                 }
                 Err(Failure::Database(error)) => return Err(error.into()),
                 Err(Failure::Rows(model, reason)) => {
@@ -155,7 +182,9 @@ impl Engine {
     fn plan(&self, runs: &[Run]) -> Plan {
         let mut plan = Plan::default();
         for run in runs {
-            let (Some(first), Some(last)) = (run.events.first(), run.events.last()) else { continue };
+            let (Some(first), Some(last)) = (run.events.first(), run.events.last()) else {
+                continue;
+            };
             let last = last.recorded.slot_position;
             for model in 0..self.generations.len() {
                 let from = self.checkpoint(model, run.slot);
@@ -164,8 +193,16 @@ impl Engine {
                 }
                 let follows = first.recorded.slot_position.0 <= from.slot_position.0 + 1;
                 if follows && from.continues_in(run.incarnation) {
-                    let to = Checkpoint { slot_position: last, incarnation: run.incarnation };
-                    plan.steps.push(Step { model, slot: run.slot, from, to });
+                    let to = Checkpoint {
+                        slot_position: last,
+                        incarnation: run.incarnation,
+                    };
+                    plan.steps.push(Step {
+                        model,
+                        slot: run.slot,
+                        from,
+                        to,
+                    });
                 } else {
                     plan.behind.insert(run.slot, last);
                 }
@@ -184,7 +221,7 @@ impl Engine {
         isolated: &BTreeSet<ModelIndex>,
     ) -> Result<(Vec<bool>, usize), Failure> {
         let compare = self.fault != Some(Fault::SkipCompareAndSet);
-        let mut transaction = self.read_store.begin().await?;
+        let mut transaction = self.read_store.begin_with(BEGIN).await?;
         let moved = checkpoint::advance(&mut transaction, &self.generations, &plan.steps, compare).await?;
         let mut parking = Parking::default();
         for (index, model) in self.models.iter_mut().enumerate() {
@@ -203,7 +240,7 @@ impl Engine {
                 continue;
             }
             let poisons = if isolated.contains(&index) {
-                apply_one_by_one(model.as_mut(), &mut transaction, &generation.schema, &free).await?
+                apply_around_poison(model.as_mut(), &mut transaction, &generation.schema, &free).await?
             } else {
                 apply_set(index, model.as_mut(), &mut transaction, generation, &free).await?
             };
@@ -232,7 +269,10 @@ impl Engine {
         if !lost.is_empty() {
             metrics::counter!("projector_lost_slots_total").increment(lost.len() as u64);
             let slots: Vec<u16> = lost.iter().map(|slot| slot.0).collect();
-            tracing::warn!(?slots, "another projector moved these slots' checkpoints; their states are dropped");
+            tracing::warn!(
+                ?slots,
+                "another projector moved these slots' checkpoints; their states are dropped"
+            );
             self.doubt(lost.clone());
         }
         lost
@@ -281,25 +321,37 @@ fn applied_events(runs: &[Run], plan: &Plan, moved: &[bool]) -> usize {
     }
     runs.iter()
         .filter_map(|run| Some((run, *from.get(&run.slot)?)))
-        .map(|(run, from)| run.events.iter().filter(|event| event.recorded.slot_position > from).count())
+        .map(|(run, from)| {
+            run.events
+                .iter()
+                .filter(|event| event.recorded.slot_position > from)
+                .count()
+        })
         .sum()
 }
 
 /// The events that a read model has not seen, by stream.
-fn stretches<'a>(
-    runs: &'a [Run],
-    steps: &HashMap<Slot, (Checkpoint, i64)>,
-    model: &dyn ReadModel,
-) -> Vec<Stretch<'a>> {
+fn stretches<'a>(runs: &'a [Run], steps: &HashMap<Slot, (Checkpoint, i64)>, model: &dyn ReadModel) -> Vec<Stretch<'a>> {
     let mut stretches: Vec<Stretch<'a>> = vec![];
     let mut places = HashMap::new();
     for run in runs {
-        let Some((from, _)) = steps.get(&run.slot) else { continue };
+        let Some((from, _)) = steps.get(&run.slot) else {
+            continue;
+        };
         let unseen = |event: &&Incoming| event.recorded.slot_position > from.slot_position;
-        for event in run.events.iter().filter(unseen).filter(|event| model.reads(event.recorded.stream.kind())) {
+        for event in run
+            .events
+            .iter()
+            .filter(unseen)
+            .filter(|event| model.reads(event.recorded.stream.kind()))
+        {
             let stream = &event.recorded.stream;
             let place = *places.entry(stream).or_insert_with(|| {
-                stretches.push(Stretch { stream, slot: run.slot, events: vec![] });
+                stretches.push(Stretch {
+                    stream,
+                    slot: run.slot,
+                    events: vec![],
+                });
                 stretches.len() - 1
             });
             stretches[place].events.push(event);
@@ -320,8 +372,9 @@ async fn hold_back_parked<'a>(
         return Ok(stretches);
     }
     let parked = parked::among(connection, generation, &stretches).await?;
-    let (held, free): (Vec<_>, Vec<_>) =
-        stretches.into_iter().partition(|stretch| parked.contains(&parked::key_of(stretch)));
+    let (held, free): (Vec<_>, Vec<_>) = stretches
+        .into_iter()
+        .partition(|stretch| parked.contains(&parked::key_of(stretch)));
     for stretch in &held {
         parking.line_up(generation, stretch, 0);
     }
@@ -335,9 +388,12 @@ async fn apply_set(
     generation: &Generation,
     stretches: &[Stretch<'_>],
 ) -> Result<Vec<crate::model::Poison>, Failure> {
-    model.apply(connection, &generation.schema, stretches).await.map_err(|error| match error {
-        error if error.blames_rows() => Failure::Rows(index, error.reason()),
-        WriteError::Database(error) => Failure::Database(error),
-        WriteError::Contradiction(why) => Failure::Rows(index, why.to_owned()),
-    })
+    model
+        .apply(connection, &generation.schema, stretches)
+        .await
+        .map_err(|error| match error {
+            error if error.blames_rows() => Failure::Rows(index, error.reason()),
+            WriteError::Database(error) => Failure::Database(error),
+            WriteError::Contradiction(why) => Failure::Rows(index, why.to_owned()),
+        })
 }

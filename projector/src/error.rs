@@ -17,7 +17,10 @@ pub enum Error {
     #[error("a generation's schema is called {schema_name:?}, which no projector would name it")]
     SchemaName { schema_name: String },
     #[error("a checkpoint is missing: read model {read_model}, slot {slot}; was its generation dropped?")]
-    NoCheckpoint { read_model: &'static str, slot: event_store::Slot },
+    NoCheckpoint {
+        read_model: &'static str,
+        slot: event_store::Slot,
+    },
     #[error("the read store failed")]
     Database(#[from] sqlx::Error),
     #[error("the log cannot be read")]

@@ -31,7 +31,10 @@ impl Fault {
                 Some(Self::SkipCompareAndSet)
             }
             other => {
-                tracing::warn!(fault = other, "COMANDA_FAULT_PROJECTOR names no fault that can be planted");
+                tracing::warn!(
+                    fault = other,
+                    "COMANDA_FAULT_PROJECTOR names no fault that can be planted"
+                );
                 None
             }
         }
@@ -43,22 +46,36 @@ mod tests {
     use super::*;
 
     fn planted(variables: &[(&str, &str)]) -> Option<Fault> {
-        Fault::planted(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        Fault::planted(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]
     fn given_only_one_of_the_two_variables_then_nothing_is_planted() {
         assert_eq!(planted(&[("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set")]), None);
         assert_eq!(planted(&[("COMANDA_PLANTED_FAULTS", "1")]), None);
-        let zero = [("COMANDA_PLANTED_FAULTS", "0"), ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set")];
+        let zero = [
+            ("COMANDA_PLANTED_FAULTS", "0"),
+            ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set"),
+        ];
         assert_eq!(planted(&zero), None);
     }
 
     #[test]
     fn given_both_variables_then_the_fault_is_planted() {
-        let both = [("COMANDA_PLANTED_FAULTS", "1"), ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set")];
+        let both = [
+            ("COMANDA_PLANTED_FAULTS", "1"),
+            ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set"),
+        ];
         assert_eq!(planted(&both), Some(Fault::SkipCompareAndSet));
-        let unknown = [("COMANDA_PLANTED_FAULTS", "1"), ("COMANDA_FAULT_PROJECTOR", "lose_everything")];
+        let unknown = [
+            ("COMANDA_PLANTED_FAULTS", "1"),
+            ("COMANDA_FAULT_PROJECTOR", "lose_everything"),
+        ];
         assert_eq!(planted(&unknown), None);
     }
 }

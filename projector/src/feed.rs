@@ -67,11 +67,7 @@ impl ShardTail {
     ///
     /// # Errors
     /// Where the shard cannot be read.
-    pub async fn open(
-        store: &EventStore,
-        shard: ShardId,
-        lowest: impl Fn(Slot) -> Checkpoint,
-    ) -> Result<Self, Error> {
+    pub async fn open(store: &EventStore, shard: ShardId, lowest: impl Fn(Slot) -> Checkpoint) -> Result<Self, Error> {
         let mut start: Option<Position> = None;
         let heads = store.heads(shard).await?;
         for head in heads.iter().filter(|head| head.owned) {
@@ -88,7 +84,9 @@ impl ShardTail {
             Some(start) => start,
             None => newest(store, &heads).await?,
         };
-        Ok(Self { tail: store.tail(shard, start)? })
+        Ok(Self {
+            tail: store.tail(shard, start)?,
+        })
     }
 }
 
@@ -96,7 +94,9 @@ impl ShardTail {
 async fn newest(store: &EventStore, heads: &[SlotHead]) -> Result<Position, Error> {
     let mut newest = Position(0);
     for head in heads.iter().filter(|head| head.owned && head.slot_position.0 > 0) {
-        let last = store.read_slot(head.slot, SlotPosition(head.slot_position.0 - 1), 1).await?;
+        let last = store
+            .read_slot(head.slot, SlotPosition(head.slot_position.0 - 1), 1)
+            .await?;
         newest = last.first().map_or(newest, |event| newest.max(event.position));
     }
     Ok(newest)
@@ -107,4 +107,3 @@ impl Feed for ShardTail {
         self.tail.next(max).await
     }
 }
-

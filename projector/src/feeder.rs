@@ -73,7 +73,11 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                 }
                 Err(error) => {
                     let why = described(&error);
-                    tracing::error!(shard = self.shard.0, error = why, "the log cannot be read; trying again");
+                    tracing::error!(
+                        shard = self.shard.0,
+                        error = why,
+                        "the log cannot be read; trying again"
+                    );
                     self.progress.update(self.shard, |status| status.log_problem = true);
                     retry.pause(&self.shutdown).await;
                 }
@@ -97,14 +101,20 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                         self.intake.fall_behind(*slot, *target);
                     }
                     lag::record_batch(&sorted.runs, applied.events, started.elapsed());
-                    self.progress.update(self.shard, |status| status.read_store_problem = false);
+                    self.progress
+                        .update(self.shard, |status| status.read_store_problem = false);
                     return;
                 }
                 Err(error) => {
                     let why = described(&error);
-                    tracing::error!(shard = self.shard.0, error = why, "a batch cannot be written; trying again");
+                    tracing::error!(
+                        shard = self.shard.0,
+                        error = why,
+                        "a batch cannot be written; trying again"
+                    );
                     metrics::counter!("projector_failed_batches_total").increment(1);
-                    self.progress.update(self.shard, |status| status.read_store_problem = true);
+                    self.progress
+                        .update(self.shard, |status| status.read_store_problem = true);
                     retry.pause(&self.shutdown).await;
                 }
             }
@@ -113,13 +123,23 @@ impl<F: Feed, L: Log> Feeder<F, L> {
 
     /// Reads one page of one slot that is behind from the log.
     async fn read_behind(&mut self) -> Result<(), event_store::Error> {
-        let Some((slot, target)) = self.intake.next_behind(self.last_behind) else { return Ok(()) };
+        let Some((slot, target)) = self.intake.next_behind(self.last_behind) else {
+            return Ok(());
+        };
         self.last_behind = Some(slot);
         let lowest = self.engine.lowest(slot);
-        let page = self.log.read_slot(slot, lowest.slot_position, self.settings.batch_max).await?;
+        let page = self
+            .log
+            .read_slot(slot, lowest.slot_position, self.settings.batch_max)
+            .await?;
         if page.is_empty() {
             if lowest.slot_position < target {
-                self.intake.stop(slot, Stopped::Missing { after: lowest.slot_position });
+                self.intake.stop(
+                    slot,
+                    Stopped::Missing {
+                        after: lowest.slot_position,
+                    },
+                );
             }
             self.intake.caught_up(slot);
             self.show_stopped();
@@ -139,7 +159,6 @@ impl<F: Feed, L: Log> Feeder<F, L> {
     /// are not where the log is, and the lag.
     async fn compare(&mut self) -> Result<(), event_store::Error> {
         let heads = self.log.heads().await?;
-        self.intake.release();
         for head in heads.iter().filter(|head| head.owned) {
             self.compare_slot(head);
         }
@@ -153,17 +172,25 @@ impl<F: Feed, L: Log> Feeder<F, L> {
         for model in 0..self.engine.generations().len() {
             let checkpoint = self.engine.checkpoint(model, slot);
             if !checkpoint.continues_in(head.incarnation) {
-                let why = Stopped::OtherIncarnation { checkpoint: checkpoint.incarnation, log: head.incarnation };
+                let why = Stopped::OtherIncarnation {
+                    checkpoint: checkpoint.incarnation,
+                    log: head.incarnation,
+                };
                 return self.intake.stop(slot, why);
             }
             if checkpoint.slot_position > head.slot_position {
-                let why = Stopped::AheadOfLog { checkpoint: checkpoint.slot_position, head: head.slot_position };
+                let why = Stopped::AheadOfLog {
+                    checkpoint: checkpoint.slot_position,
+                    head: head.slot_position,
+                };
                 return self.intake.stop(slot, why);
             }
         }
+        let resumed = self.intake.resume(slot);
         // Standing still since the last comparison while there is more is loss, not lag.
         let before = self.compared.insert(slot, lowest.slot_position);
-        if lowest.slot_position < head.slot_position && before == Some(lowest.slot_position) {
+        let still = resumed || before == Some(lowest.slot_position);
+        if still && lowest.slot_position < head.slot_position {
             self.intake.fall_behind(slot, head.slot_position);
         }
     }
@@ -205,7 +232,11 @@ pub(crate) struct Retry {
 impl Retry {
     pub(crate) fn new(settings: &ProjectorSettings) -> Self {
         let first = Duration::from_millis(settings.retry_min_ms.max(1));
-        Self { first, most: Duration::from_millis(settings.retry_max_ms).max(first), next: first }
+        Self {
+            first,
+            most: Duration::from_millis(settings.retry_max_ms).max(first),
+            next: first,
+        }
     }
 
     pub(crate) fn succeeded(&mut self) {

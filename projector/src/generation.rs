@@ -32,7 +32,10 @@ pub async fn ensure_generations(read_store: &PgPool) -> Result<Vec<Generation>, 
 pub(crate) async fn ensure(read_store: &PgPool, models: &[Registered]) -> Result<Vec<Generation>, Error> {
     let mut connection = read_store.acquire().await?;
     let mut transaction = connection.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *transaction)
+        .await?;
     let mut generations = Vec::with_capacity(models.len());
     for model in models {
         let generation = match served(&mut transaction, model).await? {
@@ -55,19 +58,32 @@ async fn served(connection: &mut PgConnection, model: &Registered) -> Result<Opt
     .bind(model.name)
     .fetch_optional(connection)
     .await?;
-    let Some((number, schema_name, stored)) = row else { return Ok(None) };
+    let Some((number, schema_name, stored)) = row else {
+        return Ok(None);
+    };
     if stored != model.code_version {
         let (read_model, code) = (model.name, model.code_version);
-        return Err(Error::OtherCodeVersion { read_model, generation: number, stored, code });
+        return Err(Error::OtherCodeVersion {
+            read_model,
+            generation: number,
+            stored,
+            code,
+        });
     }
     let schema = Schema::new(&schema_name).ok_or(Error::SchemaName { schema_name })?;
-    Ok(Some(Generation { read_model: model.name, number, schema }))
+    Ok(Some(Generation {
+        read_model: model.name,
+        number,
+        schema,
+    }))
 }
 
 async fn create_first(connection: &mut PgConnection, model: &Registered) -> Result<Generation, Error> {
     const FIRST: i32 = 1;
     let schema_name = format!("{}_g{FIRST}", model.name);
-    let Some(schema) = Schema::new(&schema_name) else { return Err(Error::SchemaName { schema_name }) };
+    let Some(schema) = Schema::new(&schema_name) else {
+        return Err(Error::SchemaName { schema_name });
+    };
     sqlx::query(
         "INSERT INTO meta.generations (read_model, generation, schema_name, code_version) VALUES ($1, $2, $3, $4)",
     )
@@ -78,7 +94,10 @@ async fn create_first(connection: &mut PgConnection, model: &Registered) -> Resu
     .execute(&mut *connection)
     .await?;
     // The name passed Schema::new as part of the schema's, so it is plain.
-    sqlx::query(&format!("SELECT meta.create_{}($1)", model.name)).bind(&schema_name).execute(&mut *connection).await?;
+    sqlx::query(&format!("SELECT meta.create_{}($1)", model.name))
+        .bind(&schema_name)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query(
         "INSERT INTO meta.checkpoints (read_model, generation, slot)
          SELECT $1, $2, slot FROM generate_series(0, $3 - 1) AS slot",
@@ -93,6 +112,14 @@ async fn create_first(connection: &mut PgConnection, model: &Registered) -> Resu
         .bind(FIRST)
         .execute(&mut *connection)
         .await?;
-    tracing::info!(read_model = model.name, generation = FIRST, "created the read model's first generation");
-    Ok(Generation { read_model: model.name, number: FIRST, schema })
+    tracing::info!(
+        read_model = model.name,
+        generation = FIRST,
+        "created the read model's first generation"
+    );
+    Ok(Generation {
+        read_model: model.name,
+        number: FIRST,
+        schema,
+    })
 }

@@ -22,7 +22,10 @@ pub enum Stopped {
     /// The next event was written by a later binary. Upgrade this one.
     Newer { event_type: String, version: String },
     /// Read models hold more than the log has: it was restored from an older copy.
-    AheadOfLog { checkpoint: SlotPosition, head: SlotPosition },
+    AheadOfLog {
+        checkpoint: SlotPosition,
+        head: SlotPosition,
+    },
     /// The slot was restored or promoted since it was read, so what was read may not be in it.
     OtherIncarnation { checkpoint: Incarnation, log: Incarnation },
     /// The log does not have the event after this one, but later ones.
@@ -36,10 +39,16 @@ impl fmt::Display for Stopped {
                 write!(f, "{event_type} {version} is newer than this binary: upgrade it")
             }
             Self::AheadOfLog { checkpoint, head } => {
-                write!(f, "read models are at {checkpoint} but the log ends at {head}: rebuild them")
+                write!(
+                    f,
+                    "read models are at {checkpoint} but the log ends at {head}: rebuild them"
+                )
             }
             Self::OtherIncarnation { checkpoint, log } => {
-                write!(f, "read models are of incarnation {checkpoint} but the log is of {log}: rebuild them")
+                write!(
+                    f,
+                    "read models are of incarnation {checkpoint} but the log is of {log}: rebuild them"
+                )
             }
             Self::Missing { after } => write!(f, "the log has no event after {after}, but later ones"),
         }
@@ -93,9 +102,14 @@ impl Intake {
         }
     }
 
-    /// Lets slots go on whose stop the log's state explained, for that state to be judged again.
-    pub(crate) fn release(&mut self) {
-        self.stopped.retain(|_, why| !why.may_pass());
+    /// The log has nothing against the slot. Whether that ended a stop.
+    pub(crate) fn resume(&mut self, slot: Slot) -> bool {
+        if !self.stopped.get(&slot).is_some_and(Stopped::may_pass) {
+            return false;
+        }
+        tracing::info!(slot = slot.0, "the slot goes on");
+        self.stopped.remove(&slot);
+        true
     }
 
     /// The slot has to be read from the log, up to `target` at least.
@@ -109,7 +123,11 @@ impl Intake {
     /// A slot that is behind, the one after `last` in turn, so that each gets a page.
     pub(crate) fn next_behind(&self, last: Option<Slot>) -> Option<(Slot, SlotPosition)> {
         let after = last.map_or(0, |slot| slot.0.saturating_add(1));
-        let (slot, target) = self.behind.range(Slot(after)..).next().or_else(|| self.behind.iter().next())?;
+        let (slot, target) = self
+            .behind
+            .range(Slot(after)..)
+            .next()
+            .or_else(|| self.behind.iter().next())?;
         Some((*slot, *target))
     }
 
@@ -142,8 +160,16 @@ impl Intake {
     /// Sorts a page read from the log for a slot that is behind.
     pub(crate) fn sort_page(&mut self, slot: Slot, page: Vec<RecordedEvent>, lowest: Checkpoint) -> Sorted {
         let mut sorted = Sorted::default();
-        if page.first().is_some_and(|first| first.slot_position.0 > lowest.slot_position.0 + 1) {
-            self.stop(slot, Stopped::Missing { after: lowest.slot_position });
+        if page
+            .first()
+            .is_some_and(|first| first.slot_position.0 > lowest.slot_position.0 + 1)
+        {
+            self.stop(
+                slot,
+                Stopped::Missing {
+                    after: lowest.slot_position,
+                },
+            );
         } else {
             self.sort_slot(slot, page, lowest, &mut sorted);
         }
@@ -161,7 +187,11 @@ impl Intake {
             }
             if recorded.slot_position.0 > at.slot_position.0 + 1 {
                 metrics::counter!("projector_gaps_total").increment(1);
-                tracing::warn!(slot = slot.0, after = at.slot_position.0, "events were lost on the way; reading the log");
+                tracing::warn!(
+                    slot = slot.0,
+                    after = at.slot_position.0,
+                    "events were lost on the way; reading the log"
+                );
                 self.fall_behind(slot, furthest.unwrap_or(recorded.slot_position));
                 break;
             }
@@ -178,11 +208,18 @@ impl Intake {
                     break;
                 }
             };
-            at = Checkpoint { slot_position: recorded.slot_position, incarnation: recorded.incarnation };
+            at = Checkpoint {
+                slot_position: recorded.slot_position,
+                incarnation: recorded.incarnation,
+            };
             run.push(Incoming { recorded, content });
         }
         if !run.is_empty() {
-            sorted.runs.push(Run { slot, incarnation: at.incarnation, events: run });
+            sorted.runs.push(Run {
+                slot,
+                incarnation: at.incarnation,
+                events: run,
+            });
         }
     }
 }

@@ -17,7 +17,11 @@ pub(crate) fn record_batch(runs: &[Run], events: usize, took: Duration) {
     metrics::counter!("projector_events_total").increment(events as u64);
     metrics::histogram!("projector_batch_events").record(events as f64);
     metrics::histogram!("projector_batch_ms").record(took.as_secs_f64() * 1_000.0);
-    let newest = runs.iter().filter_map(|run| run.events.last()).map(|event| event.recorded.recorded_at).max();
+    let newest = runs
+        .iter()
+        .filter_map(|run| run.events.last())
+        .map(|event| event.recorded.recorded_at)
+        .max();
     if let Some(newest) = newest {
         metrics::histogram!("projector_commit_to_visible_ms").record(age_ms(newest));
     }
@@ -41,7 +45,12 @@ pub(crate) async fn measure<L: Log>(
         let mut lagging: Vec<(i64, &SlotHead)> = heads
             .iter()
             .filter(|head| head.owned)
-            .map(|head| (head.slot_position.0 - engine.checkpoint(model, head.slot).slot_position.0, head))
+            .map(|head| {
+                (
+                    head.slot_position.0 - engine.checkpoint(model, head.slot).slot_position.0,
+                    head,
+                )
+            })
             .filter(|(events, _)| *events > 0)
             .collect();
         let events: i64 = lagging.iter().map(|(events, _)| events).sum();
@@ -53,7 +62,10 @@ pub(crate) async fn measure<L: Log>(
                 oldest_ms = oldest_ms.max(age_ms(next.recorded_at));
             }
         }
-        let labels = [("read_model", generation.read_model.to_owned()), ("shard", shard.to_string())];
+        let labels = [
+            ("read_model", generation.read_model.to_owned()),
+            ("shard", shard.to_string()),
+        ];
         metrics::gauge!("projector_lag_events", &labels).set(events as f64);
         metrics::gauge!("projector_lag_ms", &labels).set(oldest_ms);
         progress.update(shard, |status| {

@@ -121,7 +121,11 @@ struct Model<P: Projection> {
 
 impl<P: Projection> Model<P> {
     fn new(projection: P) -> Self {
-        Self { projection, cache: Cache::new(CACHED_STREAMS), pending: HashMap::new() }
+        Self {
+            projection,
+            cache: Cache::new(CACHED_STREAMS),
+            pending: HashMap::new(),
+        }
     }
 
     /// The states of the stretches' streams as their rows stand.
@@ -140,7 +144,10 @@ impl<P: Projection> Model<P> {
             };
             states.push(known.map(|known| known.state.clone()));
             // A stream's first event finds no rows.
-            let first = stretch.events.first().is_some_and(|incoming| incoming.recorded.sequence.0 == 1);
+            let first = stretch
+                .events
+                .first()
+                .is_some_and(|incoming| incoming.recorded.sequence.0 == 1);
             if known.is_none() && !first {
                 unknown.push(index);
             }
@@ -166,14 +173,22 @@ impl<P: Projection> Model<P> {
         for (index, (stretch, before)) in stretches.iter().zip(&befores).enumerate() {
             let (after, poison) = self.fold(stretch, before.as_ref());
             afters.push((after, poison.is_some()));
-            poisons.extend(poison.map(|(event, error)| Poison { stretch: index, event, error }));
+            poisons.extend(poison.map(|(event, error)| Poison {
+                stretch: index,
+                event,
+                error,
+            }));
         }
         let changes: Vec<Change<'_, P::State>> = stretches
             .iter()
             .zip(&befores)
             .zip(&afters)
             .filter_map(|((stretch, before), (after, _))| {
-                Some(Change { stream: stretch.stream, before: before.as_ref(), after: after.as_ref()? })
+                Some(Change {
+                    stream: stretch.stream,
+                    before: before.as_ref(),
+                    after: after.as_ref()?,
+                })
             })
             .collect();
         if !changes.is_empty() {
@@ -181,8 +196,13 @@ impl<P: Projection> Model<P> {
         }
         for (stretch, (after, poisoned)) in stretches.iter().zip(afters) {
             // A parked stream's rows change behind our back when it is retried.
-            let kept = after.filter(|_| !poisoned).and_then(|state| self.projection.settled(state));
-            let kept = kept.map(|state| Remembered { slot: stretch.slot, state });
+            let kept = after
+                .filter(|_| !poisoned)
+                .and_then(|state| self.projection.settled(state));
+            let kept = kept.map(|state| Remembered {
+                slot: stretch.slot,
+                state,
+            });
             self.pending.insert(stretch.stream.clone(), kept);
         }
         Ok(poisons)
@@ -190,11 +210,7 @@ impl<P: Projection> Model<P> {
 
     /// The state after as many events as can be folded (`None` where that is none of them), and
     /// which event stopped the fold, and why.
-    fn fold(
-        &self,
-        stretch: &Stretch<'_>,
-        before: Option<&P::State>,
-    ) -> (Option<P::State>, Option<(usize, String)>) {
+    fn fold(&self, stretch: &Stretch<'_>, before: Option<&P::State>) -> (Option<P::State>, Option<(usize, String)>) {
         let mut after: Option<P::State> = None;
         for (index, incoming) in stretch.events.iter().enumerate() {
             let folded = match &incoming.content {
@@ -207,7 +223,9 @@ impl<P: Projection> Model<P> {
                         metadata: &incoming.recorded.metadata,
                         recorded_at: incoming.recorded.recorded_at,
                     };
-                    self.projection.fold(after.as_ref().or(before), &event).map_err(|error| error.to_string())
+                    self.projection
+                        .fold(after.as_ref().or(before), &event)
+                        .map_err(|error| error.to_string())
                 }
             };
             match folded {

@@ -58,7 +58,12 @@ impl ShardStatus {
         say(self.start_problem, "the feed has not started");
         say(self.read_store_problem, "batches cannot be written");
         say(self.log_problem, "the log cannot be read");
-        problems.extend(self.stopped.iter().take(3).map(|(slot, why)| format!("slot {slot} stands still: {why}")));
+        problems.extend(
+            self.stopped
+                .iter()
+                .take(3)
+                .map(|(slot, why)| format!("slot {slot} stands still: {why}")),
+        );
         if self.stopped.len() > 3 {
             problems.push(format!("{} slots of shard {shard} stand still", self.stopped.len()));
         }
@@ -70,7 +75,12 @@ impl Progress {
     pub(crate) fn new(read_models: Vec<&'static str>) -> Self {
         let start = vec![Checkpoint::START; read_models.len()];
         let slots = Slot::all().map(|_| watch::Sender::new(start.clone())).collect();
-        Self(Arc::new(Inner { read_models, slots, commits: watch::Sender::new(0), shards: Mutex::default() }))
+        Self(Arc::new(Inner {
+            read_models,
+            slots,
+            commits: watch::Sender::new(0),
+            shards: Mutex::default(),
+        }))
     }
 
     /// The committed checkpoint of a read model; `None` for one that this projector does not keep.
@@ -81,15 +91,18 @@ impl Progress {
 
     /// Whether all of these read models hold the token's event.
     pub fn has_reached(&self, read_models: &[&str], token: &PositionToken) -> bool {
-        read_models
-            .iter()
-            .all(|read_model| self.checkpoint(read_model, token.slot).is_some_and(|at| covers(at, token)))
+        read_models.iter().all(|read_model| {
+            self.checkpoint(read_model, token.slot)
+                .is_some_and(|at| covers(at, token))
+        })
     }
 
     /// Waits until all of these read models hold the token's event. Unbounded: the caller brings
     /// the time-out. Safe to drop.
     pub async fn reached(&self, read_models: &[&str], token: &PositionToken) {
-        let Some(slot) = self.0.slots.get(usize::from(token.slot.0)) else { return std::future::pending().await };
+        let Some(slot) = self.0.slots.get(usize::from(token.slot.0)) else {
+            return std::future::pending().await;
+        };
         let mut changes = slot.subscribe();
         while !self.has_reached(read_models, token) {
             // Cannot fail: the sender lives in self.
@@ -112,13 +125,20 @@ impl Progress {
     /// How the feeds are doing, for `/health`. Reads that are stale are degraded, never down.
     pub fn health(&self) -> Part {
         let shards = self.shards();
-        let mut problems: Vec<String> =
-            shards.iter().flat_map(|(shard, status)| status.problems(*shard)).collect();
+        let mut problems: Vec<String> = shards
+            .iter()
+            .flat_map(|(shard, status)| status.problems(*shard))
+            .collect();
         let parked = shards.values().next().map(|status| &status.parked_streams);
         for (read_model, streams) in parked.into_iter().flatten().filter(|(_, streams)| **streams > 0) {
             problems.push(format!("{streams} parked streams in {read_model}"));
         }
-        let lag: i64 = shards.values().flat_map(|status| status.lag_events.values()).max().copied().unwrap_or(0);
+        let lag: i64 = shards
+            .values()
+            .flat_map(|status| status.lag_events.values())
+            .max()
+            .copied()
+            .unwrap_or(0);
         if problems.is_empty() {
             return Part::ok().with_detail(format!("read models are at most {lag} events behind the log"));
         }
@@ -132,10 +152,30 @@ impl Progress {
         self.0.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A checkpoint as it was committed or, where it was in doubt, found.
     pub(crate) fn record(&self, slot: Slot, model: ModelIndex, checkpoint: Checkpoint) {
-        let Some(sender) = self.0.slots.get(usize::from(slot.0)) else { return };
+        self.change(slot, model, checkpoint, |known| *known != checkpoint);
+    }
+
+    /// A checkpoint as a feed found it at its start: another feed may have moved it since.
+    pub(crate) fn raise(&self, slot: Slot, model: ModelIndex, checkpoint: Checkpoint) {
+        self.change(slot, model, checkpoint, |known| {
+            known.slot_position < checkpoint.slot_position
+        });
+    }
+
+    fn change(
+        &self,
+        slot: Slot,
+        model: ModelIndex,
+        checkpoint: Checkpoint,
+        if_known: impl FnOnce(&Checkpoint) -> bool,
+    ) {
+        let Some(sender) = self.0.slots.get(usize::from(slot.0)) else {
+            return;
+        };
         sender.send_if_modified(|checkpoints| match checkpoints.get_mut(model) {
-            Some(known) if *known != checkpoint => {
+            Some(known) if if_known(known) => {
                 *known = checkpoint;
                 true
             }
@@ -149,7 +189,14 @@ impl Progress {
     }
 
     pub(crate) fn update(&self, shard: ShardId, change: impl FnOnce(&mut ShardStatus)) {
-        change(self.0.shards.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
+        change(
+            self.0
+                .shards
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(shard)
+                .or_default(),
+        );
     }
 }
 

@@ -143,7 +143,10 @@ pub(crate) fn follows(last: Sequence, event: &StreamEvent<'_>) -> Result<(), Fol
     if last.next() == event.sequence {
         Ok(())
     } else {
-        Err(FoldError::OutOfOrder { last, found: event.sequence })
+        Err(FoldError::OutOfOrder {
+            last,
+            found: event.sequence,
+        })
     }
 }
 
@@ -164,9 +167,9 @@ impl WriteError {
             Self::Contradiction(_) => true,
             // 22: data exceptions such as a sum out of range. 23: constraint violations. 54: a value
             // too large for its column or index.
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-            }
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class))),
             Self::Database(_) => false,
         }
     }

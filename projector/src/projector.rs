@@ -8,9 +8,9 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::consumer::Consumer;
-use crate::error::{Error, described};
+use crate::engine::Engine;
+use crate::error::Error;
 use crate::feed::{ShardLog, ShardTail};
-use crate::feeder::Retry;
 use crate::progress::Progress;
 
 /// The embedded topology: read models kept up straight from the shards' tails. Needs as many of the
@@ -24,7 +24,10 @@ pub struct Projector {
 impl Projector {
     /// A projector of every registered read model.
     pub fn new(store: EventStore, read_store: PgPool, settings: ProjectorSettings) -> Self {
-        Self { store, consumer: Consumer::new(read_store, settings) }
+        Self {
+            store,
+            consumer: Consumer::new(read_store, settings),
+        }
     }
 
     /// A projector of what `consumer` keeps.
@@ -66,29 +69,16 @@ impl Projector {
         Ok(())
     }
 
-    /// Opens a shard's tail, however often it takes, and follows it.
+    /// Opens a shard's tail and follows it.
     async fn tail(&self, shard: ShardId, shutdown: Shutdown) -> Result<(), Error> {
-        let log = ShardLog::new(self.store.clone(), shard);
-        let mut retry = Retry::new(self.consumer.settings());
-        while !shutdown.is_triggered() {
-            match self.open(shard).await {
-                Ok((engine, feed)) => {
-                    self.consumer.feeder(shard, feed, log, engine, shutdown).run().await;
-                    return Ok(());
-                }
-                Err(error) if error.needs_an_operator() => return Err(error),
-                Err(error) => {
-                    let why = described(&error);
-                    tracing::error!(shard = shard.0, error = why, "a feed cannot start; trying again");
-                    self.progress().update(shard, |status| status.start_problem = true);
-                    retry.pause(&shutdown).await;
-                }
-            }
+        if let Some((engine, feed)) = self.consumer.patiently(shard, &shutdown, || self.open(shard)).await? {
+            let log = ShardLog::new(self.store.clone(), shard);
+            self.consumer.feeder(shard, feed, log, engine, shutdown).run().await;
         }
         Ok(())
     }
 
-    async fn open(&self, shard: ShardId) -> Result<(crate::engine::Engine, ShardTail), Error> {
+    async fn open(&self, shard: ShardId) -> Result<(Engine, ShardTail), Error> {
         let engine = self.consumer.engine().await?;
         let feed = ShardTail::open(&self.store, shard, |slot| engine.lowest(slot)).await?;
         Ok((engine, feed))

@@ -39,20 +39,37 @@ pub(crate) async fn among(
     )
     .bind(generation.read_model)
     .bind(generation.number)
-    .bind(stretches.iter().map(|stretch| stretch.stream.kind().as_str()).collect::<Vec<_>>())
-    .bind(stretches.iter().map(|stretch| stretch.stream.aggregate_id()).collect::<Vec<_>>())
+    .bind(
+        stretches
+            .iter()
+            .map(|stretch| stretch.stream.kind().as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        stretches
+            .iter()
+            .map(|stretch| stretch.stream.aggregate_id())
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().collect())
 }
 
 pub(crate) fn key_of(stretch: &Stretch<'_>) -> StreamKey {
-    (stretch.stream.kind().as_str().to_owned(), stretch.stream.aggregate_id().to_owned())
+    (
+        stretch.stream.kind().as_str().to_owned(),
+        stretch.stream.aggregate_id().to_owned(),
+    )
 }
 
 /// Text that PostgreSQL can keep, and an operator read.
 pub(crate) fn readable(error: &str) -> String {
-    error.chars().map(|char| if char == '\0' { '\u{fffd}' } else { char }).take(MAX_ERROR_CHARS).collect()
+    error
+        .chars()
+        .map(|char| if char == '\0' { '\u{fffd}' } else { char })
+        .take(MAX_ERROR_CHARS)
+        .collect()
 }
 
 /// What a batch parks, gathered to be written at its end.

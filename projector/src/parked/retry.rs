@@ -1,5 +1,6 @@
 //! Running parked streams through today's code.
 
+use domain::{DecodeError, StreamId};
 use event_store::{RecordedEvent, Slot, SlotPosition};
 use sqlx::{PgConnection, PgPool};
 
@@ -7,9 +8,8 @@ use super::{count_parked, readable};
 use crate::error::Error;
 use crate::feed::Log;
 use crate::generation::{self, Generation};
-use crate::isolate::apply_one_by_one;
+use crate::isolate::apply_around_poison;
 use crate::model::{Incoming, ReadModel, Registered, Stretch};
-use domain::{DecodeError, StreamId};
 
 /// Events of one stream retried in one transaction; also bounds the memory that a retry takes.
 const PAGE: usize = 200;
@@ -69,15 +69,24 @@ async fn retry_model<L: Log>(
         .bind(PAGE as i64)
         .fetch_all(read_store)
         .await?;
-        let Some((kind, id, _)) = rows.last() else { return Ok(()) };
+        let Some((kind, id, _)) = rows.last() else {
+            return Ok(());
+        };
         after = (kind.clone(), id.clone());
         for (aggregate_type, aggregate_id, slot) in rows {
             let Some(stream) = StreamId::from_stored(&aggregate_type, &aggregate_id) else {
-                tracing::error!(aggregate_type, aggregate_id, "a parked stream has a name that no stream has");
+                tracing::error!(
+                    aggregate_type,
+                    aggregate_id,
+                    "a parked stream has a name that no stream has"
+                );
                 total.still_parked += 1;
                 continue;
             };
-            let parked = ParkedStream { stream, slot: crate::checkpoint::slot_of(slot)? };
+            let parked = ParkedStream {
+                stream,
+                slot: crate::checkpoint::slot_of(slot)?,
+            };
             if parked.retry(read_store, log, model, generation, total).await? {
                 total.freed_streams += 1;
             } else {
@@ -166,7 +175,9 @@ impl ParkedStream {
         let mut events = Vec::with_capacity(waiting.len());
         for (_, slot_position) in waiting {
             let found = log.read_slot(self.slot, SlotPosition(slot_position - 1), 1).await?;
-            let Some(recorded) = found.into_iter().find(|event| self.is(event, *slot_position)) else { break };
+            let Some(recorded) = found.into_iter().find(|event| self.is(event, *slot_position)) else {
+                break;
+            };
             let content = recorded.decode().map_err(|error| match error {
                 error @ (DecodeError::Newer { .. } | DecodeError::Malformed { .. }) => error.to_string(),
             });
@@ -196,8 +207,13 @@ impl ParkedStream {
         if !now.starts_with(waiting) {
             return Ok(Page::Applied(0));
         }
-        let stretch = Stretch { stream: &self.stream, slot: self.slot, events: events.iter().collect() };
-        let poison = apply_one_by_one(model, connection, &generation.schema, &[stretch]).await?.into_iter().next();
+        let stretch = Stretch {
+            stream: &self.stream,
+            slot: self.slot,
+            events: events.iter().collect(),
+        };
+        let poisons = apply_around_poison(model, connection, &generation.schema, &[stretch]).await?;
+        let poison = poisons.into_iter().next();
         let applied = poison.as_ref().map_or(events.len(), |poison| poison.event);
         self.take_off(connection, generation, &waiting[..applied]).await?;
         let error = match poison {
@@ -205,11 +221,19 @@ impl ParkedStream {
             None if events.len() < waiting.len() => Some("the log does not have the event".to_owned()),
             None => None,
         };
-        let next = self.waiting(connection, generation).await?.first().map(|(sequence, _)| *sequence);
+        let next = self
+            .waiting(connection, generation)
+            .await?
+            .first()
+            .map(|(sequence, _)| *sequence);
         match (next, error) {
             (Some(next), error) => {
                 self.stand_at(connection, generation, next, error.as_deref()).await?;
-                Ok(if error.is_some() { Page::StillParked(applied) } else { Page::Applied(applied) })
+                Ok(if error.is_some() {
+                    Page::StillParked(applied)
+                } else {
+                    Page::Applied(applied)
+                })
             }
             (None, _) => {
                 self.free(connection, generation).await?;
@@ -228,7 +252,10 @@ impl ParkedStream {
         .bind(i32::from(self.slot.0))
         .fetch_optional(connection)
         .await?;
-        let missing = Error::NoCheckpoint { read_model: generation.read_model, slot: self.slot };
+        let missing = Error::NoCheckpoint {
+            read_model: generation.read_model,
+            slot: self.slot,
+        };
         held.map(|_| ()).ok_or(missing)
     }
 

@@ -69,10 +69,17 @@ impl Projection for DailySales {
                         Ok(contribution.clone())
                     } else {
                         // What it once added is gone; rejected and cancelled orders stay so.
-                        Err(FoldError::Other("an order that was taken out of its day comes back".into()))
+                        Err(FoldError::Other(
+                            "an order that was taken out of its day comes back".into(),
+                        ))
                     };
                 }
-                Ok(Contribution { orders: 0, sales: 0, customer_id: None, ..contribution.clone() })
+                Ok(Contribution {
+                    orders: 0,
+                    sales: 0,
+                    customer_id: None,
+                    ..contribution.clone()
+                })
             }
             (Event::Product(_) | Event::Establishment(_), _) => Err(FoldError::Foreign),
         }
@@ -99,18 +106,20 @@ impl Projection for DailySales {
             .fetch_all(connection)
             .await?;
         rows.into_iter()
-            .map(|(index, order, establishment_id, business_date, currency, orders, sales, customer_id)| {
-                let contribution = Contribution {
-                    order_id: OrderId(order),
-                    establishment_id,
-                    business_date,
-                    currency,
-                    orders,
-                    sales,
-                    customer_id,
-                };
-                Ok((index_of(index)?, contribution))
-            })
+            .map(
+                |(index, order, establishment_id, business_date, currency, orders, sales, customer_id)| {
+                    let contribution = Contribution {
+                        order_id: OrderId(order),
+                        establishment_id,
+                        business_date,
+                        currency,
+                        orders,
+                        sales,
+                        customer_id,
+                    };
+                    Ok((index_of(index)?, contribution))
+                },
+            )
             .collect()
     }
 

@@ -61,10 +61,17 @@ impl Projection for Establishments {
                FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, establishment_id, ordinality)
                JOIN {schema}.establishments AS e USING (tenant_id, establishment_id)"
         );
-        let rows: Vec<(i64, i64)> = sqlx::query_as(&sql).bind(&tenants).bind(&ids).fetch_all(connection).await?;
+        let rows: Vec<(i64, i64)> = sqlx::query_as(&sql)
+            .bind(&tenants)
+            .bind(&ids)
+            .fetch_all(connection)
+            .await?;
         rows.into_iter()
             .map(|(ordinal, version)| {
-                let state = EstablishmentState { version: version_of(version), defined: None };
+                let state = EstablishmentState {
+                    version: version_of(version),
+                    defined: None,
+                };
                 Ok((index_of(ordinal - 1)?, state))
             })
             .collect()
@@ -112,7 +119,8 @@ impl Rows {
             TaxMode::Additive => "additive",
         });
         // At most a million, by its type.
-        self.tax_rate_ppm.push(i32::try_from(defined.tax.rate_ppm.ppm()).unwrap_or(i32::MAX));
+        self.tax_rate_ppm
+            .push(i32::try_from(defined.tax.rate_ppm.ppm()).unwrap_or(i32::MAX));
         self.kind.push(defined.kind.as_str());
         self.version.push(version.0);
         self.updated_at.push(at.as_datetime());

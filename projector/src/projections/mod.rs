@@ -26,7 +26,11 @@ struct OrderKeys {
 
 impl OrderKeys {
     fn of(streams: &[&StreamId]) -> Self {
-        let mut keys = Self { indexes: vec![], tenants: vec![], orders: vec![] };
+        let mut keys = Self {
+            indexes: vec![],
+            tenants: vec![],
+            orders: vec![],
+        };
         for (index, stream) in (0..).zip(streams) {
             if let Some(order) = order_id(stream) {
                 keys.indexes.push(index);
@@ -40,7 +44,10 @@ impl OrderKeys {
 
 /// The key columns of streams whose rows are keyed by tenant and textual id.
 fn text_keys(streams: &[&StreamId]) -> (Vec<String>, Vec<String>) {
-    streams.iter().map(|stream| (stream.tenant().to_string(), stream.id().to_owned())).unzip()
+    streams
+        .iter()
+        .map(|stream| (stream.tenant().to_string(), stream.id().to_owned()))
+        .unzip()
 }
 
 /// A stored text read back as the type it was written from.

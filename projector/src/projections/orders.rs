@@ -130,9 +130,17 @@ impl Projection for Orders {
 
 fn place(created: &OrderCreated, event: &StreamEvent<'_>) -> Result<OrderState, FoldError> {
     follows(Sequence::NONE, event)?;
-    let number = event.metadata.get(metadata::key::NUMBER).and_then(|number| number.parse().ok());
-    let units = created.items.iter().try_fold(0_u32, |sum, item| sum.checked_add(item.quantity));
-    let item_count = units.and_then(|units| i32::try_from(units).ok()).ok_or(FoldError::TooLarge("the item count"))?;
+    let number = event
+        .metadata
+        .get(metadata::key::NUMBER)
+        .and_then(|number| number.parse().ok());
+    let units = created
+        .items
+        .iter()
+        .try_fold(0_u32, |sum, item| sum.checked_add(item.quantity));
+    let item_count = units
+        .and_then(|units| i32::try_from(units).ok())
+        .ok_or(FoldError::TooLarge("the item count"))?;
     Ok(OrderState {
         order_id: event.order_id()?,
         status: OrderStatus::Placed,
@@ -232,9 +240,15 @@ impl Created {
         self.total.push(created.totals.total.0);
         self.item_count.push(fresh.item_count);
         self.items.push(Json(created.items.iter().map(item_json).collect()));
-        self.customer_id.push(customer.and_then(|who| who.customer_id.as_ref()).map(ToString::to_string));
-        self.customer_name.push(plain(customer.and_then(|who| who.name.as_ref())));
-        self.customer_contact.push(plain(customer.and_then(|who| who.contact.as_ref())));
+        self.customer_id.push(
+            customer
+                .and_then(|who| who.customer_id.as_ref())
+                .map(ToString::to_string),
+        );
+        self.customer_name
+            .push(plain(customer.and_then(|who| who.name.as_ref())));
+        self.customer_contact
+            .push(plain(customer.and_then(|who| who.contact.as_ref())));
         self.note.push(plain(created.note.as_ref()));
         self.placed_at.push(created.placed_at.as_datetime());
         self.updated_at.push(state.updated_at.as_datetime());

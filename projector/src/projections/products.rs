@@ -101,22 +101,28 @@ impl Projection for Products {
             i64,
             chrono::DateTime<chrono::Utc>,
         );
-        let rows: Vec<Row> = sqlx::query_as(&sql).bind(&tenants).bind(&products).fetch_all(connection).await?;
+        let rows: Vec<Row> = sqlx::query_as(&sql)
+            .bind(&tenants)
+            .bind(&products)
+            .fetch_all(connection)
+            .await?;
         rows.into_iter()
-            .map(|(ordinal, establishment_id, name, category, price, currency, available, modifiers, version, at)| {
-                let row = ProductRow {
-                    establishment_id,
-                    name,
-                    category,
-                    price,
-                    currency,
-                    available,
-                    modifiers: modifiers.0,
-                    version: version_of(version),
-                    updated_at: at.into(),
-                };
-                Ok((index_of(ordinal - 1)?, row))
-            })
+            .map(
+                |(ordinal, establishment_id, name, category, price, currency, available, modifiers, version, at)| {
+                    let row = ProductRow {
+                        establishment_id,
+                        name,
+                        category,
+                        price,
+                        currency,
+                        available,
+                        modifiers: modifiers.0,
+                        version: version_of(version),
+                        updated_at: at.into(),
+                    };
+                    Ok((index_of(ordinal - 1)?, row))
+                },
+            )
             .collect()
     }
 
@@ -127,8 +133,7 @@ impl Projection for Products {
         changes: &[Change<'_, ProductRow>],
     ) -> Result<(), WriteError> {
         let column = |of: fn(&ProductRow) -> String| changes.iter().map(|c| of(c.after)).collect::<Vec<_>>();
-        let optional =
-            |of: fn(&ProductRow) -> Option<String>| changes.iter().map(|c| of(c.after)).collect::<Vec<_>>();
+        let optional = |of: fn(&ProductRow) -> Option<String>| changes.iter().map(|c| of(c.after)).collect::<Vec<_>>();
         let number = |of: fn(&ProductRow) -> i64| changes.iter().map(|c| of(c.after)).collect::<Vec<_>>();
         let sql = format!(
             "INSERT INTO {schema}.products
@@ -143,7 +148,12 @@ impl Projection for Products {
                 modifiers = excluded.modifiers, version = excluded.version, updated_at = excluded.updated_at"
         );
         sqlx::query(&sql)
-            .bind(changes.iter().map(|c| tenant_text(c.stream.tenant())).collect::<Vec<_>>())
+            .bind(
+                changes
+                    .iter()
+                    .map(|c| tenant_text(c.stream.tenant()))
+                    .collect::<Vec<_>>(),
+            )
             .bind(changes.iter().map(|c| c.stream.id().to_owned()).collect::<Vec<_>>())
             .bind(optional(|row| row.establishment_id.clone()))
             .bind(column(|row| row.name.clone()))
@@ -153,7 +163,12 @@ impl Projection for Products {
             .bind(changes.iter().map(|c| c.after.available).collect::<Vec<_>>())
             .bind(changes.iter().map(|c| Json(&c.after.modifiers)).collect::<Vec<_>>())
             .bind(number(|row| row.version.0))
-            .bind(changes.iter().map(|c| c.after.updated_at.as_datetime()).collect::<Vec<_>>())
+            .bind(
+                changes
+                    .iter()
+                    .map(|c| c.after.updated_at.as_datetime())
+                    .collect::<Vec<_>>(),
+            )
             .execute(connection)
             .await?;
         Ok(())

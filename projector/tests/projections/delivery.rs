@@ -115,7 +115,10 @@ async fn given_a_read_store_that_refuses_every_batch_then_health_says_so_until_i
     let (pool, world) = (read_store().await, samples::busy_week());
     let running = start(Consumer::new(pool.clone(), settings()), &world.log);
     eventually("the consumer starts", || async { rows_exist(&pool).await }).await;
-    sqlx::query("ALTER TABLE daily_sales_g1.days RENAME TO gone").execute(&pool).await.expect("renamed");
+    sqlx::query("ALTER TABLE daily_sales_g1.days RENAME TO gone")
+        .execute(&pool)
+        .await
+        .expect("renamed");
 
     running.deliver(&world.events());
     eventually("health is degraded", || async {
@@ -126,7 +129,10 @@ async fn given_a_read_store_that_refuses_every_batch_then_health_says_so_until_i
     assert_eq!(rows::count(&pool, "orders_g1.orders").await, 0);
     assert_eq!(rows::count(&pool, "meta.checkpoints WHERE slot_position > 0").await, 0);
 
-    sqlx::query("ALTER TABLE daily_sales_g1.gone RENAME TO days").execute(&pool).await.expect("renamed");
+    sqlx::query("ALTER TABLE daily_sales_g1.gone RENAME TO days")
+        .execute(&pool)
+        .await
+        .expect("renamed");
     running.reached(&ALL, &world.log).await;
     eventually("health is well again", || async {
         running.progress.health().status == service::health::Status::Ok
@@ -146,14 +152,23 @@ async fn given_a_cancellation_on_a_later_day_then_the_day_of_the_order_is_restat
     let pool = read_store().await;
     let mut world = samples::World::new();
     let tenant = samples::tenant("roma");
-    let sample = |customer, placed_at| samples::Sample { customer, placed_at, ..samples::Sample::default() };
+    let sample = |customer, placed_at| samples::Sample {
+        customer,
+        placed_at,
+        ..samples::Sample::default()
+    };
     let first = world.place(&tenant, &sample(Some("giulia"), "2026-03-01T12:00:00Z"));
     let second = world.place(&tenant, &sample(Some("giulia"), "2026-03-01T13:00:00Z"));
     world.place(&tenant, &sample(None, "2026-03-01T14:00:00Z"));
     world.place(&tenant, &sample(Some("marco"), "2026-03-02T12:00:00Z"));
     let days = "SELECT string_agg(format('%s %s %s %s', business_date, orders, sales, unique_customers), ', '
                        ORDER BY business_date) FROM daily_sales_g1.days";
-    let report = || async { sqlx::query_scalar::<_, String>(days).fetch_one(&pool).await.expect("days") };
+    let report = || async {
+        sqlx::query_scalar::<_, String>(days)
+            .fetch_one(&pool)
+            .await
+            .expect("days")
+    };
 
     project(&pool, &world.log, [world.events()]).await;
     // 2 x (9.50 + 0.25) = 19.50, and 8.875 % on top: 21.23.
@@ -161,11 +176,19 @@ async fn given_a_cancellation_on_a_later_day_then_the_day_of_the_order_is_restat
 
     assert!(world.change(&first, OrderStatus::Cancelled, Some(Reason::Customer)));
     project(&pool, &world.log, [world.events()]).await;
-    assert_eq!(report().await, "2026-03-01 2 4246 1, 2026-03-02 1 2123 1", "giulia has another order that day");
+    assert_eq!(
+        report().await,
+        "2026-03-01 2 4246 1, 2026-03-02 1 2123 1",
+        "giulia has another order that day"
+    );
 
     assert!(world.change(&second, OrderStatus::Rejected, Some(Reason::Closed)));
     project(&pool, &world.log, [world.events()]).await;
-    assert_eq!(report().await, "2026-03-01 1 2123 0, 2026-03-02 1 2123 1", "only the guest is left");
+    assert_eq!(
+        report().await,
+        "2026-03-01 1 2123 0, 2026-03-02 1 2123 1",
+        "only the guest is left"
+    );
     assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));
 }
 
@@ -182,7 +205,10 @@ async fn given_a_slow_start_then_progress_wakes_whoever_waits_for_a_token_and_no
         .fetch_one(&pool)
         .await
         .expect("a checkpoint");
-    assert!(SlotPosition(stored) >= token.slot_position, "what progress says is committed");
+    assert!(
+        SlotPosition(stored) >= token.slot_position,
+        "what progress says is committed"
+    );
     let mut beyond = token;
     beyond.slot_position = SlotPosition(token.slot_position.0 + 1);
     assert!(!running.progress.has_reached(&ALL, &beyond));

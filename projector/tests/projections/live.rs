@@ -28,7 +28,9 @@ async fn event_store(shards: i16) -> EventStore {
         let (url, _) = migrated(migrations::Database::EventStore).await;
         options.shards.push(ShardOptions { id: ShardId(id), url });
     }
-    event_store::bootstrap(&mut control, &options.shards).await.expect("slots are given out");
+    event_store::bootstrap(&mut control, &options.shards)
+        .await
+        .expect("slots are given out");
     EventStore::connect(options).await.expect("connected")
 }
 
@@ -86,7 +88,9 @@ fn running(store: &EventStore, pool: &PgPool, settings: ProjectorSettings) -> (P
 }
 
 async fn reached(projector: &Projector, token: &PositionToken) {
-    tokio::time::timeout(PATIENCE, projector.progress().reached(&ALL, token)).await.expect("reached");
+    tokio::time::timeout(PATIENCE, projector.progress().reached(&ALL, token))
+        .await
+        .expect("reached");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +137,11 @@ async fn catch_up_speed() {
         let tenant = samples::tenant(&format!("t{nth}"));
         for order in 0..orders_each {
             let customer = [Some("giulia"), Some("marco"), None][order % 3];
-            let sample = samples::Sample { customer, items: vec![(1, 500), (2, 700)], ..samples::Sample::default() };
+            let sample = samples::Sample {
+                customer,
+                items: vec![(1, 500), (2, 700)],
+                ..samples::Sample::default()
+            };
             streams.entry(nth).or_default().push(world.place(&tenant, &sample));
         }
     }
@@ -142,27 +150,70 @@ async fn catch_up_speed() {
     }
     let events = world.events();
     let by_tenant = |nth: usize| -> Vec<RecordedEvent> {
-        events.iter().filter(|event| event.stream.tenant().as_str() == format!("t{nth}")).cloned().collect()
+        events
+            .iter()
+            .filter(|event| event.stream.tenant().as_str() == format!("t{nth}"))
+            .cloned()
+            .collect()
     };
     let copies = (0..tenants).map(|nth| {
         let (store, part) = (store.clone(), by_tenant(nth));
         tokio::spawn(async move { copy(&store, &part).await.last().copied() })
     });
-    let heads: Vec<PositionToken> =
-        futures::future::join_all(copies).await.into_iter().filter_map(|head| head.expect("copied")).collect();
+    let heads: Vec<PositionToken> = futures::future::join_all(copies)
+        .await
+        .into_iter()
+        .filter_map(|head| head.expect("copied"))
+        .collect();
     for batch_max in [500, 2_000] {
         let pool = read_store().await;
         projector::ensure_generations(&pool).await.expect("created");
         let started = Instant::now();
-        let (projector, stop) = running(&store, &pool, ProjectorSettings { batch_max, ..ProjectorSettings::default() });
+        let (projector, stop) = running(
+            &store,
+            &pool,
+            ProjectorSettings {
+                batch_max,
+                ..ProjectorSettings::default()
+            },
+        );
         for head in &heads {
             reached(&projector, head).await;
         }
         let seconds = started.elapsed().as_secs_f64();
-        println!("{} events, batches of {batch_max}: {:.0} events/s", events.len(), events.len() as f64 / seconds);
+        println!(
+            "{} events, batches of {batch_max}: {:.0} events/s",
+            events.len(),
+            events.len() as f64 / seconds
+        );
         stop.trigger();
         stop.wait(PATIENCE).await;
     }
+    // Appending one order at a time: from acknowledged to visible in every read model.
+    let pool = read_store().await;
+    let (projector, stop) = running(&store, &pool, ProjectorSettings::default());
+    reached(&projector, heads.last().expect("tenants")).await;
+    let known = events.len();
+    let mut lags: Vec<f64> = vec![];
+    for nth in 0..200 {
+        world.place(
+            &samples::tenant(&format!("t{}", nth % tenants)),
+            &samples::Sample::default(),
+        );
+    }
+    for event in &world.events()[known..] {
+        let token = copy(&store, std::slice::from_ref(event)).await[0];
+        let started = Instant::now();
+        reached(&projector, &token).await;
+        lags.push(started.elapsed().as_secs_f64() * 1_000.0);
+    }
+    lags.sort_by(f64::total_cmp);
+    println!(
+        "acknowledged to visible: p50 {:.1} ms, p99 {:.1} ms",
+        lags[100], lags[197]
+    );
+    stop.trigger();
+    stop.wait(PATIENCE).await;
     // One consumer of a log in memory: what applying alone can do.
     let pool = read_store().await;
     let consumer = Consumer::new(pool.clone(), ProjectorSettings::default());
@@ -172,6 +223,9 @@ async fn catch_up_speed() {
         running.deliver(batch);
     }
     running.reached(&ALL, &world.log).await;
-    println!("one feed: {:.0} events/s", events.len() as f64 / started.elapsed().as_secs_f64());
+    println!(
+        "one feed: {:.0} events/s",
+        events.len() as f64 / started.elapsed().as_secs_f64()
+    );
     running.stop().await;
 }

@@ -10,11 +10,27 @@ use crate::support::{expected, project, read_store, reset, rows, samples};
 
 #[derive(Debug, Clone)]
 enum Action {
-    Place { tenant: usize, sample: samples::Sample },
-    Change { order: prop::sample::Index, to: OrderStatus, reason: Option<Reason> },
-    DefineProduct { tenant: usize, price: i64 },
-    ChangeAvailability { tenant: usize, available: bool },
-    DefineEstablishment { tenant: usize, name: String },
+    Place {
+        tenant: usize,
+        sample: samples::Sample,
+    },
+    Change {
+        order: prop::sample::Index,
+        to: OrderStatus,
+        reason: Option<Reason>,
+    },
+    DefineProduct {
+        tenant: usize,
+        price: i64,
+    },
+    ChangeAvailability {
+        tenant: usize,
+        available: bool,
+    },
+    DefineEstablishment {
+        tenant: usize,
+        name: String,
+    },
 }
 
 /// How the events are delivered.
@@ -59,8 +75,11 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn delivery() -> impl Strategy<Value = Delivery> {
-    (1_usize..12, 0_usize..8, prop::bool::weighted(0.2))
-        .prop_map(|(size, repeated, lost)| Delivery { size, repeated, lost })
+    (1_usize..12, 0_usize..8, prop::bool::weighted(0.2)).prop_map(|(size, repeated, lost)| Delivery {
+        size,
+        repeated,
+        lost,
+    })
 }
 
 fn world_of(actions: &[Action]) -> samples::World {
@@ -121,8 +140,16 @@ async fn holds(pool: &PgPool, actions: &[Action], deliveries: &[Delivery]) -> Re
 fn any_commands_in_any_batches_with_duplicates_and_losses_project_to_the_fold_of_the_log() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let pool = runtime.block_on(read_store());
-    let config = Config { cases: 32, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let cases = (prop::collection::vec(action(), 1..80), prop::collection::vec(delivery(), 1..20));
+    let config = Config {
+        cases: 32,
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Config::default()
+    };
+    let cases = (
+        prop::collection::vec(action(), 1..80),
+        prop::collection::vec(delivery(), 1..20),
+    );
     let result = TestRunner::new(config).run(&cases, |(actions, deliveries)| {
         // A world without events projects nothing, not even its tables' absence.
         prop_assume!(actions.iter().any(|action| matches!(action, Action::Place { .. })));

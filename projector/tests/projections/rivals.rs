@@ -27,11 +27,18 @@ async fn overtaken(pool: &PgPool, world: &samples::World, fault: Option<Fault>) 
 
 /// Does not compare with the heads by itself, so that the feed alone decides what happens when.
 fn patient() -> service::settings::ProjectorSettings {
-    service::settings::ProjectorSettings { reconcile_interval_ms: 3_600_000, ..settings() }
+    service::settings::ProjectorSettings {
+        reconcile_interval_ms: 3_600_000,
+        ..settings()
+    }
 }
 
 fn first_of_each_slot(events: &[RecordedEvent]) -> Vec<RecordedEvent> {
-    events.iter().filter(|event| event.slot_position.0 == 1).cloned().collect()
+    events
+        .iter()
+        .filter(|event| event.slot_position.0 == 1)
+        .cloned()
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +53,10 @@ async fn given_the_compare_and_set_planted_off_then_the_damage_is_seen() {
     let (pool, world) = (read_store().await, samples::busy_week());
     overtaken(&pool, &world, Some(Fault::SkipCompareAndSet)).await;
     let (found, expected) = (rows::all(&pool).await, expected::tables(&world.events()));
-    assert_ne!(found["daily_sales_g1.days"], expected["daily_sales_g1.days"], "every sale counts twice");
+    assert_ne!(
+        found["daily_sales_g1.days"], expected["daily_sales_g1.days"],
+        "every sale counts twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,21 +21,45 @@ async fn given_an_event_newer_than_the_binary_then_its_slot_stops_there_and_othe
     let elsewhere = world.place(&milano, &samples::Sample::default());
     let running = start(Consumer::new(pool.clone(), settings()), &world.log);
     running.deliver(&world.events());
-    let other = world.events().into_iter().find(|event| event.stream == elsewhere).expect("an event");
+    let other = world
+        .events()
+        .into_iter()
+        .find(|event| event.stream == elsewhere)
+        .expect("an event");
     running.reached_token(&ALL, &other.token()).await;
 
-    let newer = Stopped::Newer { event_type: "OrderTeleported".to_owned(), version: "1.0".to_owned() };
-    eventually("the stop is shown", || async { why_stopped(&running, Slot::of(&roma)) == Some(newer.clone()) }).await;
+    let newer = Stopped::Newer {
+        event_type: "OrderTeleported".to_owned(),
+        version: "1.0".to_owned(),
+    };
+    eventually("the stop is shown", || async {
+        why_stopped(&running, Slot::of(&roma)) == Some(newer.clone())
+    })
+    .await;
     assert_eq!(running.progress.health().status, Status::Degraded);
-    assert!(running.progress.health().detail.expect("a detail").contains("OrderTeleported 1.0"));
+    assert!(
+        running
+            .progress
+            .health()
+            .detail
+            .expect("a detail")
+            .contains("OrderTeleported 1.0")
+    );
     let first = understood.first().expect("an event");
-    assert!(running.progress.has_reached(&ALL, &first.token()), "what comes before it is applied");
+    assert!(
+        running.progress.has_reached(&ALL, &first.token()),
+        "what comes before it is applied"
+    );
     assert!(!running.progress.has_reached(&ALL, &understood[1].token()));
     assert_eq!(rows::count(&pool, "meta.parked_streams").await, 0);
     // Comparing with the heads does not get it past the event either.
     running.deliver(&world.events());
     eventually("compared", || async {
-        running.progress.shards().get(&SHARD).is_some_and(|status| status.lag_events.get("orders") == Some(&2))
+        running
+            .progress
+            .shards()
+            .get(&SHARD)
+            .is_some_and(|status| status.lag_events.get("orders") == Some(&2))
     })
     .await;
     running.stop().await;
@@ -54,11 +78,21 @@ async fn given_read_models_ahead_of_the_log_then_the_slot_stops_until_the_log_ha
     world.log.truncate(slot, SlotPosition(1));
 
     let running = start(Consumer::new(pool.clone(), settings()), &world.log);
-    let ahead = Stopped::AheadOfLog { checkpoint: SlotPosition(3), head: SlotPosition(1) };
-    eventually("the stop is shown", || async { why_stopped(&running, slot) == Some(ahead.clone()) }).await;
+    let ahead = Stopped::AheadOfLog {
+        checkpoint: SlotPosition(3),
+        head: SlotPosition(1),
+    };
+    eventually("the stop is shown", || async {
+        why_stopped(&running, slot) == Some(ahead.clone())
+    })
+    .await;
     assert_eq!(running.progress.health().status, Status::Degraded);
     running.stop().await;
-    assert_eq!(rows::count(&pool, "orders_g1.orders").await, 3, "nothing is taken back by itself");
+    assert_eq!(
+        rows::count(&pool, "orders_g1.orders").await,
+        3,
+        "nothing is taken back by itself"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +126,10 @@ async fn given_read_models_filled_by_another_code_version_then_the_projector_ref
     let again = ensure_generations(&pool).await.expect("found");
     assert_eq!(again.len(), ALL.len());
     assert!(again.iter().all(|generation| generation.number == 1));
-    assert_eq!(rows::count(&pool, "meta.checkpoints").await, ALL.len() as i64 * i64::from(Slot::COUNT));
+    assert_eq!(
+        rows::count(&pool, "meta.checkpoints").await,
+        ALL.len() as i64 * i64::from(Slot::COUNT)
+    );
     sqlx::query("UPDATE meta.generations SET code_version = 99 WHERE read_model = 'daily_sales'")
         .execute(&pool)
         .await
@@ -100,7 +137,14 @@ async fn given_read_models_filled_by_another_code_version_then_the_projector_ref
 
     let refused = ensure_generations(&pool).await.expect_err("refused");
 
-    assert!(matches!(refused, Error::OtherCodeVersion { read_model: "daily_sales", stored: 99, .. }));
+    assert!(matches!(
+        refused,
+        Error::OtherCodeVersion {
+            read_model: "daily_sales",
+            stored: 99,
+            ..
+        }
+    ));
     assert!(refused.to_string().contains("rebuild the read model"), "{refused}");
     let world = samples::World::new();
     let running = start(Consumer::new(pool.clone(), settings()), &world.log);

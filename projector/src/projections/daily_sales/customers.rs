@@ -42,7 +42,18 @@ struct Columns {
 type DayRow = (String, String, NaiveDate);
 
 fn days(rows: Vec<DayRow>, by: i64) -> Vec<(Day, i64)> {
-    rows.into_iter().map(|(tenant, establishment, date)| (Day { tenant, establishment, date }, by)).collect()
+    rows.into_iter()
+        .map(|(tenant, establishment, date)| {
+            (
+                Day {
+                    tenant,
+                    establishment,
+                    date,
+                },
+                by,
+            )
+        })
+        .collect()
 }
 
 impl Columns {

@@ -89,7 +89,11 @@ impl Deltas {
             if delta.is_nothing() {
                 continue;
             }
-            if delta.only_adds() { raised.push(day, delta) } else { restated.push(day, delta) }
+            if delta.only_adds() {
+                raised.push(day, delta)
+            } else {
+                restated.push(day, delta)
+            }
         }
         raised.raise(connection, schema).await?;
         restated.restate(connection, schema).await
@@ -179,7 +183,9 @@ impl Columns {
             .execute(connection)
             .await?;
         if done.rows_affected() != self.tenant_id.len() as u64 {
-            return Err(WriteError::Contradiction("the day has no row, or one in another currency"));
+            return Err(WriteError::Contradiction(
+                "the day has no row, or one in another currency",
+            ));
         }
         Ok(())
     }

@@ -47,15 +47,24 @@ pub(crate) fn tables(log: &[RecordedEvent]) -> Tables {
 
 impl Folded {
     fn order(&mut self, key: Key, recorded: &RecordedEvent, event: &OrderEvent) {
-        let number: Value = recorded.metadata.get("number").map_or(Value::Null, |n| json!(n.parse::<i64>().expect("a number")));
-        let slot = self.orders.entry(key.clone()).or_insert_with(|| (Order::default(), number, recorded.clone()));
+        let number: Value = recorded
+            .metadata
+            .get("number")
+            .map_or(Value::Null, |n| json!(n.parse::<i64>().expect("a number")));
+        let slot = self
+            .orders
+            .entry(key.clone())
+            .or_insert_with(|| (Order::default(), number, recorded.clone()));
         slot.0.evolve(event);
         slot.2 = recorded.clone();
         let (from, to, reason, at) = match event {
             OrderEvent::OrderCreated(created) => (Value::Null, json!("placed"), Value::Null, created.placed_at),
-            OrderEvent::OrderStatusChanged(changed) => {
-                (json!(changed.from), json!(changed.to), json!(changed.reason), changed.changed_at)
-            }
+            OrderEvent::OrderStatusChanged(changed) => (
+                json!(changed.from),
+                json!(changed.to),
+                json!(changed.reason),
+                changed.changed_at,
+            ),
         };
         let row = json!({
             "tenant_id": key.0, "order_id": key.1, "sequence": recorded.sequence, "event_type": recorded.event_type,
@@ -66,20 +75,32 @@ impl Folded {
     }
 
     fn product(&mut self, key: Key, recorded: &RecordedEvent, event: &ProductEvent) {
-        let slot = self.products.entry(key).or_insert_with(|| (Product::default(), recorded.clone()));
+        let slot = self
+            .products
+            .entry(key)
+            .or_insert_with(|| (Product::default(), recorded.clone()));
         slot.0.evolve(event);
         slot.1 = recorded.clone();
     }
 
     fn tables(self) -> Tables {
         let mut tables = Tables::new();
-        tables.insert("orders_g1.orders", self.orders.iter().map(|(key, order)| order_row(key, order)).collect());
+        tables.insert(
+            "orders_g1.orders",
+            self.orders.iter().map(|(key, order)| order_row(key, order)).collect(),
+        );
         tables.insert("order_timeline_g1.entries", self.timeline.into_values().collect());
         tables.insert(
             "products_g1.products",
-            self.products.iter().map(|(key, (product, last))| product_row(key, product, last)).collect(),
+            self.products
+                .iter()
+                .map(|(key, (product, last))| product_row(key, product, last))
+                .collect(),
         );
-        tables.insert("establishments_g1.establishments", self.establishments.into_values().collect());
+        tables.insert(
+            "establishments_g1.establishments",
+            self.establishments.into_values().collect(),
+        );
         sales(&self.orders, &mut tables);
         tables
     }
@@ -155,7 +176,11 @@ fn sales(orders: &BTreeMap<Key, (Order, Value, RecordedEvent)>, tables: &mut Tab
     let mut contributions = vec![];
     for ((tenant, id), (order, _, _)) in orders {
         let (created, counts, _) = created(order);
-        let customer = created.customer.as_ref().and_then(|c| c.customer_id.as_ref()).filter(|_| counts);
+        let customer = created
+            .customer
+            .as_ref()
+            .and_then(|c| c.customer_id.as_ref())
+            .filter(|_| counts);
         let (establishment, date) = (created.establishment_id.to_string(), created.business_date.to_string());
         let currency = created.terms.currency.to_string();
         contributions.push(json!({
@@ -166,13 +191,17 @@ fn sales(orders: &BTreeMap<Key, (Order, Value, RecordedEvent)>, tables: &mut Tab
         if !counts {
             continue;
         }
-        let day = days.entry((tenant.clone(), establishment.clone(), date.clone())).or_default();
+        let day = days
+            .entry((tenant.clone(), establishment.clone(), date.clone()))
+            .or_default();
         day.currency = currency;
         day.orders += 1;
         day.sales += created.totals.total.0;
         if let Some(customer) = customer {
             day.customers.insert(customer.to_string());
-            *customers.entry((tenant.clone(), establishment, date, customer.to_string())).or_default() += 1;
+            *customers
+                .entry((tenant.clone(), establishment, date, customer.to_string()))
+                .or_default() += 1;
         }
     }
     let day_row = |((tenant, establishment, date), day): (&(String, String, String), &Day)| {

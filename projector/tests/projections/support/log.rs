@@ -41,7 +41,13 @@ impl MemoryLog {
         counter: &str,
     ) -> RecordedEvent {
         let payload = serde_json::to_string(event).expect("serialises");
-        self.append_raw(stream, &event.event_type(), &event.event_version(), &payload, Some(counter))
+        self.append_raw(
+            stream,
+            &event.event_type(),
+            &event.event_version(),
+            &payload,
+            Some(counter),
+        )
     }
 
     pub(crate) fn append_raw(
@@ -103,7 +109,9 @@ impl MemoryLog {
     /// As a restore of an older copy does: events are gone, and what follows counts anew.
     pub(crate) fn restore(&self, slot: Slot, to: SlotPosition) {
         let mut contents = self.0.lock().expect("not poisoned");
-        contents.events.retain(|event| event.slot != slot || event.slot_position <= to);
+        contents
+            .events
+            .retain(|event| event.slot != slot || event.slot_position <= to);
         for event in contents.events.iter_mut().filter(|event| event.slot == slot) {
             event.incarnation = Incarnation(event.incarnation.0 + 1);
         }
@@ -116,7 +124,9 @@ impl MemoryLog {
     /// Events vanish, and nobody knows.
     pub(crate) fn truncate(&self, slot: Slot, to: SlotPosition) {
         let mut contents = self.0.lock().expect("not poisoned");
-        contents.events.retain(|event| event.slot != slot || event.slot_position <= to);
+        contents
+            .events
+            .retain(|event| event.slot != slot || event.slot_position <= to);
         if let Some((position, _)) = contents.heads.get_mut(&slot) {
             *position = to;
         }

@@ -28,9 +28,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A migrated, empty read store.
 pub(crate) async fn read_store() -> PgPool {
     let url = local_postgres::testing::fresh_database().await;
-    let pool = PgPoolOptions::new().max_connections(6).connect(&url).await.expect("the read store answers");
+    let pool = PgPoolOptions::new()
+        .max_connections(6)
+        .connect(&url)
+        .await
+        .expect("the read store answers");
     let mut connection = pool.acquire().await.expect("a connection");
-    migrations::migrate(migrations::Database::ReadStore, &mut connection).await.expect("migrated");
+    migrations::migrate(migrations::Database::ReadStore, &mut connection)
+        .await
+        .expect("migrated");
     drop(connection);
     pool
 }
@@ -41,12 +47,20 @@ pub(crate) async fn reset(pool: &PgPool) {
         let sql = format!("DROP SCHEMA IF EXISTS {read_model}_g1 CASCADE");
         sqlx::query(&sql).execute(pool).await.expect("dropped");
     }
-    sqlx::query("TRUNCATE meta.generations CASCADE").execute(pool).await.expect("emptied");
+    sqlx::query("TRUNCATE meta.generations CASCADE")
+        .execute(pool)
+        .await
+        .expect("emptied");
 }
 
 /// Quick to compare and to try again, so that tests are.
 pub(crate) fn settings() -> ProjectorSettings {
-    ProjectorSettings { batch_max: 100, reconcile_interval_ms: 25, retry_min_ms: 5, retry_max_ms: 50 }
+    ProjectorSettings {
+        batch_max: 100,
+        reconcile_interval_ms: 25,
+        retry_min_ms: 5,
+        retry_max_ms: 50,
+    }
 }
 
 /// A consumer at work.
@@ -62,7 +76,12 @@ pub(crate) fn start(consumer: Consumer, log: &MemoryLog) -> Running {
     let (shutdown, log) = (Shutdown::new(), log.clone());
     let (progress, stop) = (consumer.progress().clone(), shutdown.clone());
     let task = tokio::spawn(async move { consumer.consume(SHARD, ScriptedFeed::new(batches), log, stop).await });
-    Running { progress, feed, shutdown, task }
+    Running {
+        progress,
+        feed,
+        shutdown,
+        task,
+    }
 }
 
 impl Running {

@@ -8,12 +8,24 @@ use sqlx::PgPool;
 /// Every table of the read models with its key; times as text, so that they compare.
 const TABLES: [(&str, &str, &str); 7] = [
     ("orders_g1.orders", "tenant_id, order_id", "placed_at,updated_at"),
-    ("order_timeline_g1.entries", "tenant_id, order_id, sequence", "occurred_at,recorded_at"),
+    (
+        "order_timeline_g1.entries",
+        "tenant_id, order_id, sequence",
+        "occurred_at,recorded_at",
+    ),
     ("daily_sales_g1.days", "tenant_id, establishment_id, business_date", ""),
     ("daily_sales_g1.contributions", "tenant_id, order_id", ""),
-    ("daily_sales_g1.customers", "tenant_id, establishment_id, business_date, customer_id", ""),
+    (
+        "daily_sales_g1.customers",
+        "tenant_id, establishment_id, business_date, customer_id",
+        "",
+    ),
     ("products_g1.products", "tenant_id, product_id", "updated_at"),
-    ("establishments_g1.establishments", "tenant_id, establishment_id", "updated_at"),
+    (
+        "establishments_g1.establishments",
+        "tenant_id, establishment_id",
+        "updated_at",
+    ),
 ];
 
 /// Rows of each table, in key order.
@@ -35,7 +47,9 @@ async fn of_table(pool: &PgPool, table: &str, key: &str, times: &str) -> Vec<Val
              to_char(t.{time} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
         ));
     }
-    let collated = key.replace("_id", "_id COLLATE \"C\"").replace("order_id COLLATE \"C\"", "order_id");
+    let collated = key
+        .replace("_id", "_id COLLATE \"C\"")
+        .replace("order_id COLLATE \"C\"", "order_id");
     let sql = format!("SELECT {row} FROM {table} AS t ORDER BY {collated}");
     sqlx::query_scalar(&sql).fetch_all(pool).await.expect("rows")
 }
@@ -44,14 +58,22 @@ async fn of_table(pool: &PgPool, table: &str, key: &str, times: &str) -> Vec<Val
 pub(crate) async fn hash(pool: &PgPool) -> String {
     let mut parts = vec![];
     for (table, key, _) in TABLES {
-        parts.push(format!("(SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY {key}), '')) FROM {table} AS t)"));
+        parts.push(format!(
+            "(SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY {key}), '')) FROM {table} AS t)"
+        ));
     }
     parts.push(
         "(SELECT md5(string_agg(c::text, E'\\n' ORDER BY read_model, slot)) FROM meta.checkpoints AS c)".to_owned(),
     );
-    sqlx::query_scalar(&format!("SELECT md5({})", parts.join(" || "))).fetch_one(pool).await.expect("a hash")
+    sqlx::query_scalar(&format!("SELECT md5({})", parts.join(" || ")))
+        .fetch_one(pool)
+        .await
+        .expect("a hash")
 }
 
 pub(crate) async fn count(pool: &PgPool, from: &str) -> i64 {
-    sqlx::query_scalar(&format!("SELECT count(*) FROM {from}")).fetch_one(pool).await.expect("a count")
+    sqlx::query_scalar(&format!("SELECT count(*) FROM {from}"))
+        .fetch_one(pool)
+        .await
+        .expect("a count")
 }

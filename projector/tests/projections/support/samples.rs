@@ -7,9 +7,7 @@ use domain::order::{
     ChangeStatus, Customer, Modifier, Order, OrderCommand, OrderEvent, OrderStatus, PlaceOrder, PricedItem, Reason,
     ServiceType, decide,
 };
-use domain::product::{
-    Product, ProductCommand, ProductDefined, ProductModifier, decide as decide_product,
-};
+use domain::product::{Product, ProductCommand, ProductDefined, ProductModifier, decide as decide_product};
 use domain::{
     Amount, Currency, EstablishmentId, Money, OrderId, Personal, ProductId, StreamId, TaxMode, TaxRate, TaxRule,
     TenantId, Text, Timestamp,
@@ -43,7 +41,12 @@ pub(crate) struct Sample {
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { establishment: "trattoria", customer: None, placed_at: "2026-03-01T12:00:00Z", items: vec![(2, 950)] }
+        Self {
+            establishment: "trattoria",
+            customer: None,
+            placed_at: "2026-03-01T12:00:00Z",
+            items: vec![(2, 950)],
+        }
     }
 }
 
@@ -82,12 +85,19 @@ impl World {
 
     fn order(&mut self, stream: &StreamId, command: OrderCommand) -> bool {
         let order = self.orders.entry(stream.clone()).or_default();
-        let Ok(events) = decide(order, command) else { return false };
+        let Ok(events) = decide(order, command) else {
+            return false;
+        };
         for event in events {
             order.evolve(&event);
             match &event {
                 OrderEvent::OrderCreated(created) => {
-                    let counter = format!("{}/{}/{}", stream.tenant(), created.establishment_id, created.business_date);
+                    let counter = format!(
+                        "{}/{}/{}",
+                        stream.tenant(),
+                        created.establishment_id,
+                        created.business_date
+                    );
                     self.log.append_numbered(stream, &event, &counter);
                 }
                 OrderEvent::OrderStatusChanged(_) => {
@@ -119,9 +129,13 @@ impl World {
     }
 
     pub(crate) fn define_establishment(&mut self, tenant: &TenantId, id: &str, name: &str) {
-        let defined = EstablishmentDefined { name: text(name), ..establishment(id) };
+        let defined = EstablishmentDefined {
+            name: text(name),
+            ..establishment(id)
+        };
         let stream = StreamId::establishment(tenant, &defined.establishment_id);
-        self.log.append(&stream, &EstablishmentEvent::EstablishmentDefined(defined));
+        self.log
+            .append(&stream, &EstablishmentEvent::EstablishmentDefined(defined));
     }
 }
 
@@ -131,7 +145,10 @@ pub(crate) fn establishment(id: &str) -> EstablishmentDefined {
         name: text("Trattoria"),
         time_zone: "America/New_York".parse().expect("a zone"),
         currency: Currency::new("USD").expect("a currency"),
-        tax: TaxRule { mode: TaxMode::Additive, rate_ppm: TaxRate::from_ppm(88_750).expect("a rate") },
+        tax: TaxRule {
+            mode: TaxMode::Additive,
+            rate_ppm: TaxRate::from_ppm(88_750).expect("a rate"),
+        },
         kind: EstablishmentKind::Restaurant,
     }
 }
@@ -140,10 +157,17 @@ fn product(id: &str, price: i64) -> ProductDefined {
     ProductDefined {
         product_id: ProductId::new(id).expect("an id"),
         name: text(&format!("Product {id}")),
-        price: Money { amount: Amount(price), currency: Currency::new("USD").expect("a currency") },
+        price: Money {
+            amount: Amount(price),
+            currency: Currency::new("USD").expect("a currency"),
+        },
         establishment_id: None,
         category: Some(text("Pizza")),
-        modifiers: vec![ProductModifier { id: "extra".parse().expect("an id"), name: text("Extra"), price: Amount(75) }],
+        modifiers: vec![ProductModifier {
+            id: "extra".parse().expect("an id"),
+            name: text("Extra"),
+            price: Amount(75),
+        }],
     }
 }
 
@@ -157,7 +181,11 @@ fn placing(order_id: OrderId, sample: &Sample) -> PlaceOrder {
         name: text("Pizza Margherita"),
         quantity: *quantity,
         unit_price: Amount(*unit_price),
-        modifiers: vec![Modifier { modifier_id: None, name: text("Basil"), price: Amount(25) }],
+        modifiers: vec![Modifier {
+            modifier_id: None,
+            name: text("Basil"),
+            price: Amount(25),
+        }],
         note: (index == 0).then(|| Personal::plain(&subject, text("well done"))),
     };
     let customer = |id: &str| Customer {
@@ -193,13 +221,21 @@ pub(crate) fn busy_week() -> World {
         let mut orders = vec![];
         for nth in 0..12_i64 {
             let customers = [Some("giulia"), None, Some("marco"), Some("giulia")];
-            let days = ["2026-03-01T12:00:00Z", "2026-03-01T20:00:00Z", "2026-03-02T03:59:59Z", "2026-03-02T12:00:00Z"];
-            orders.push(world.place(tenant, &Sample {
-                establishment: if nth % 3 == 0 { "bar" } else { "trattoria" },
-                customer: customers[(nth as usize + index) % 4],
-                placed_at: days[nth as usize % 4],
-                items: (0..=nth % 3).map(|line| (1 + line as u32, 500 + 10 * nth)).collect(),
-            }));
+            let days = [
+                "2026-03-01T12:00:00Z",
+                "2026-03-01T20:00:00Z",
+                "2026-03-02T03:59:59Z",
+                "2026-03-02T12:00:00Z",
+            ];
+            orders.push(world.place(
+                tenant,
+                &Sample {
+                    establishment: if nth % 3 == 0 { "bar" } else { "trattoria" },
+                    customer: customers[(nth as usize + index) % 4],
+                    placed_at: days[nth as usize % 4],
+                    items: (0..=nth % 3).map(|line| (1 + line as u32, 500 + 10 * nth)).collect(),
+                },
+            ));
         }
         world.change_availability(tenant, "margherita", false);
         for (nth, order) in orders.iter().enumerate() {
