@@ -31,11 +31,9 @@ impl Located {
         Self { data, notice: None }
     }
 
-    fn elsewhere(wanted: &Path, data: PathBuf, user: &str) -> Self {
-        let (wanted, shown) = (wanted.display(), data.display());
-        let notice = format!(
-            "PostgreSQL runs as the user {user:?}, which cannot reach {wanted}: the data is in {shown} (choose with --data DIR)"
-        );
+    fn elsewhere(wanted: &Path, data: PathBuf, why: &str) -> Self {
+        let (shown, wanted) = (data.display(), wanted.display());
+        let notice = format!("the data is in {shown}, not in {wanted}: {why} (choose with --data DIR)");
         Self {
             data,
             notice: Some(notice),
@@ -69,8 +67,15 @@ fn decide(folder: &DataFolder, wanted: PathBuf, account: &Account) -> Result<Loc
     let began_elsewhere = cluster(&elsewhere).exists() && !cluster(&wanted).exists();
     let reached = account.reaches(&wanted);
     match folder {
-        DataFolder::Default(_) if !reached || began_elsewhere => {
-            Ok(Located::elsewhere(&wanted, elsewhere, &account.name()))
+        DataFolder::Default(_) if !reached => {
+            let why = format!(
+                "PostgreSQL runs as the user {:?}, which cannot reach that",
+                account.name()
+            );
+            Ok(Located::elsewhere(&wanted, elsewhere, &why))
+        }
+        DataFolder::Default(_) if began_elsewhere => {
+            Ok(Located::elsewhere(&wanted, elsewhere, "it was begun there and stays"))
         }
         DataFolder::Explicit(_) if !reached => Err(Error::OutOfReach {
             folder: wanted,

@@ -91,7 +91,8 @@ fn watch(folder: &Path) -> Child {
         .arg("-c")
         .arg(include_str!("watch.sh"))
         .arg("comanda-test-watcher")
-        .arg(folder);
+        .arg(folder)
+        .arg(std::process::id().to_string());
     // Its own group: a Ctrl-C that ends the tests must not end what clears up.
     watcher.current_dir("/").process_group(0);
     watcher

@@ -1,11 +1,15 @@
-# Waits until the test process that holds the other end of standard input is
-# gone, however it went, then ends whatever works in the folder $1 and removes it.
+# Waits until the test process $2, which holds the other end of standard input,
+# lets go of it or is gone, however it went; then ends whatever works in the
+# folder $1 and removes it.
 folder=$1
+test_process=$2
 cat >/dev/null
 
 # A process that supervises PostgreSQL there would only start it again.
 for lock in "$folder"/postgres/lock "$folder"/*/postgres/lock; do
-    [ -s "$lock" ] && ! flock -n "$lock" true && kill -9 "$(cat "$lock")"
+    [ -s "$lock" ] || continue
+    supervisor=$(cat "$lock")
+    [ "$supervisor" = "$test_process" ] || flock -n "$lock" true || kill -9 "$supervisor"
 done
 
 try=0
