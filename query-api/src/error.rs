@@ -8,7 +8,7 @@ use async_graphql::{ErrorExtensions, ServerError};
 
 use crate::read_model::ReadModel;
 
-/// The stable `extensions.code` of a GraphQL error.
+/// The stable `extensions.code` of a GraphQL error. `docs/graphql.md` tells clients of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// The request is not a GraphQL request: no query, a parameter of the wrong type, not JSON.
@@ -38,6 +38,21 @@ pub enum Code {
 }
 
 impl Code {
+    pub const ALL: [Self; 12] = [
+        Self::BadRequest,
+        Self::BatchNotSupported,
+        Self::ParseFailed,
+        Self::ValidationFailed,
+        Self::OperationNotFound,
+        Self::LimitExceeded,
+        Self::BadUserInput,
+        Self::InvalidId,
+        Self::InvalidCursor,
+        Self::EstablishmentForbidden,
+        Self::PositionNotReached,
+        Self::Internal,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "BAD_REQUEST",

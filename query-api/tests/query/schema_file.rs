@@ -75,3 +75,11 @@ fn declares(text: &str) -> bool {
 fn is_builtin(text: &str) -> bool {
     ["Boolean", "Float", "ID", "Int", "String"].iter().any(|name| text == format!("scalar {name}"))
 }
+
+#[test]
+fn given_any_error_code_then_the_documentation_says_what_to_do() {
+    let page = include_str!("../../../docs/graphql.md");
+    for code in query_api::Code::ALL {
+        assert!(page.contains(&format!("\n| `{}` |", code.as_str())), "{}", code.as_str());
+    }
+}
