@@ -164,7 +164,10 @@ async fn drive(reading: Reading, sink: Sink<'_>, shutdown: &Shutdown, reporter: 
     let reader = tokio::task::spawn_blocking(move || reading.run(&sender));
     let mut under_way = FuturesUnordered::new();
     let mut at_end = false;
-    while !shutdown.is_triggered() && !(at_end && under_way.is_empty()) {
+    loop {
+        if shutdown.is_triggered() || (at_end && under_way.is_empty()) {
+            break;
+        }
         tokio::select! {
             () = shutdown.cancelled() => {}
             Some((order, outcome)) = under_way.next() => judge(reporter, &order, outcome)?,
