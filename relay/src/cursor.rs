@@ -1,0 +1,384 @@
+//! The cursor and the lease of a shard, in the shard itself.
+//!
+//! Guarantee: of all relays, one at a time is told that a lease is its own, by the database's clock;
+//! only it moves the cursor, and only forward. After a crash the lease runs out and the cursor stays.
+//!
+//! A relay that has lost its lease may not know it yet and go on sending for a moment. That costs
+//! repetitions and nothing else, so neither the clock nor the lease is needed for correctness.
+
+use std::time::Duration;
+
+use event_store::{Incarnation, Position, ShardId, Slot, SlotPosition};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::membership::designated;
+use crate::settling::Proven;
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A lease, and what it found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lease {
+    term: i64,
+    /// The cursor as last written.
+    pub(crate) position: Position,
+    /// Where the topic's partitions ended at least, as of a while ago; may be empty.
+    pub(crate) settled_ends: Vec<i64>,
+}
+
+/// Who a relay is, and which shard it looks after here.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    pub(crate) topic: String,
+    pub(crate) relay: Uuid,
+    pub(crate) name: String,
+    pub(crate) lease: Duration,
+    pub(crate) shard: ShardId,
+    pub(crate) shards: Vec<ShardId>,
+}
+
+/// What a look at the shard's lease said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Attendance {
+    /// The lease is ours.
+    Held(Lease),
+    /// It is ours, and should be another relay's.
+    HandOver(Lease),
+    /// It should be ours, and another relay has it still.
+    Awaited,
+    Elsewhere,
+}
+
+/// What is not published yet, by the database's own count and clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Backlog {
+    /// The end of the log.
+    pub(crate) head: Position,
+    /// The age of the first event behind the cursor.
+    pub(crate) ms: f64,
+}
+
+/// The connection over which a shard's lease is kept.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    post: Post,
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+    backlog: Backlog,
+}
+
+impl Desk {
+    pub(crate) fn new(post: Post, url: &str) -> Result<Self, Error> {
+        let options: PgConnectOptions = url
+            .parse()
+            .map_err(|_| Error::Settings(format!("shard {}: its URL is not one of PostgreSQL's", post.shard)))?;
+        // A cursor that a crash of the database sets back costs repetitions; a flush for every
+        // move would be paid by the appends.
+        let options = options.application_name("comanda relay").options([
+            ("synchronous_commit", "off"),
+            ("statement_timeout", "2000"),
+            ("lock_timeout", "1000"),
+        ]);
+        Ok(Self { post, options, connection: None, backlog: Backlog::default() })
+    }
+
+    /// Says that this relay is here, keeps its lease, or takes one that is free and falls to it.
+    pub(crate) async fn attend(&mut self, held: Option<&Lease>) -> Result<Attendance, Error> {
+        let post = self.post.clone();
+        let here = post.relay;
+        let others = self.run("say that the relay is here", async |connection| present(connection, &post).await).await?;
+        let present: Vec<Uuid> = others.into_iter().chain([here]).collect();
+        let ours = designated(post.shard, &post.shards, &present) == Some(here);
+        let Some(lease) = held else {
+            if !ours {
+                return Ok(Attendance::Elsewhere);
+            }
+            let taken = self.run("take the lease", async |connection| take(connection, &post).await).await?;
+            return Ok(taken.map_or(Attendance::Awaited, Attendance::Held));
+        };
+        let kept = self.run("keep the lease", async |connection| keep(connection, &post, lease).await).await?;
+        self.backlog = kept.ok_or(Error::LeaseLost)?;
+        Ok(if ours { Attendance::Held(lease.clone()) } else { Attendance::HandOver(lease.clone()) })
+    }
+
+    /// As of the last time that the lease was kept.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.backlog
+    }
+
+    /// Everything up to `to` is in Kafka; what is settled is kept with it. Keeps the lease, too.
+    pub(crate) async fn advance(
+        &mut self,
+        lease: &mut Lease,
+        to: Position,
+        settled: Option<&Proven>,
+    ) -> Result<(), Error> {
+        let post = self.post.clone();
+        let moved = self.run("move the cursor", async |connection| advance(connection, &post, lease, to, settled).await);
+        if !moved.await? {
+            return Err(Error::LeaseLost);
+        }
+        lease.position = to;
+        if let Some(settled) = settled {
+            lease.settled_ends.clone_from(&settled.ends);
+        }
+        Ok(())
+    }
+
+    /// Kafka has lost what it acknowledged: back to where it surely had everything.
+    pub(crate) async fn rewind(&mut self, lease: &mut Lease) -> Result<(), Error> {
+        let post = self.post.clone();
+        let to = self.run("set the cursor back", async |connection| {
+            sqlx::query_scalar::<_, i64>(
+                "UPDATE relay_cursors SET position = least(position, settled_position), rewinds = rewinds + 1, \
+                                          settled_ends = '{}' \
+                  WHERE topic = $1 AND holder = $2 AND term = $3 RETURNING position",
+            )
+            .bind(&post.topic)
+            .bind(post.relay)
+            .bind(lease.term)
+            .fetch_optional(connection)
+            .await
+        });
+        lease.position = Position(to.await?.ok_or(Error::LeaseLost)?);
+        lease.settled_ends.clear();
+        Ok(())
+    }
+
+    /// Gives the lease back, so that the next relay need not wait for its end.
+    pub(crate) async fn release(&mut self, lease: &Lease) -> Result<(), Error> {
+        let post = self.post.clone();
+        self.run("give the lease back", async |connection| {
+            sqlx::query(
+                "UPDATE relay_cursors SET holder = NULL, lease_until = '-infinity' \
+                  WHERE topic = $1 AND holder = $2 AND term = $3",
+            )
+            .bind(&post.topic)
+            .bind(post.relay)
+            .bind(lease.term)
+            .execute(connection)
+            .await
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Says that this relay goes, so that the others share its shards at once.
+    pub(crate) async fn leave(&mut self) -> Result<(), Error> {
+        let post = self.post.clone();
+        self.run("say that the relay goes", async |connection| {
+            sqlx::query("DELETE FROM relay_members WHERE topic = $1 AND relay = $2")
+                .bind(&post.topic)
+                .bind(post.relay)
+                .execute(connection)
+                .await
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Runs a statement in bounded time. A connection that failed is not used again.
+    async fn run<T>(
+        &mut self,
+        doing: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Error> {
+        let (options, taken) = (&self.options, self.connection.take());
+        let worked = timeout(PATIENCE, async {
+            let mut connection = match taken {
+                Some(connection) => connection,
+                None => options.connect().await?,
+            };
+            let done = work(&mut connection).await?;
+            Ok((done, connection))
+        });
+        let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        let (done, connection) = worked.await.unwrap_or_else(late).map_err(Error::shard(doing))?;
+        self.connection = Some(connection);
+        Ok(done)
+    }
+
+    pub(crate) async fn close(mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = timeout(PATIENCE, connection.close()).await;
+        }
+    }
+}
+
+/// Returns the other relays that are here.
+async fn present(connection: &mut PgConnection, post: &Post) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "WITH gone AS ( \
+             DELETE FROM relay_members WHERE topic = $1 AND relay <> $2 AND present_until < clock_timestamp() \
+         ), here AS ( \
+             INSERT INTO relay_members (topic, relay, name, present_until) \
+             VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond') \
+             ON CONFLICT (topic, relay) DO UPDATE SET present_until = excluded.present_until \
+         ) \
+         SELECT relay FROM relay_members WHERE topic = $1 AND relay <> $2 AND present_until >= clock_timestamp()",
+    )
+    .bind(&post.topic)
+    .bind(post.relay)
+    .bind(&post.name)
+    .bind(milliseconds(post.lease))
+    .fetch_all(connection)
+    .await
+}
+
+/// `None` where another relay has it.
+async fn take(connection: &mut PgConnection, post: &Post) -> Result<Option<Lease>, sqlx::Error> {
+    let taken: Option<(i64, i64, Vec<i64>)> = sqlx::query_as(
+        "INSERT INTO relay_cursors AS c (topic, holder, term, lease_until) \
+         VALUES ($1, $2, 1, clock_timestamp() + $3 * interval '1 millisecond') \
+         ON CONFLICT (topic) DO UPDATE \
+            SET holder = excluded.holder, term = c.term + 1, lease_until = excluded.lease_until \
+          WHERE c.lease_until < clock_timestamp() OR c.holder = excluded.holder \
+         RETURNING term, position, settled_ends",
+    )
+    .bind(&post.topic)
+    .bind(post.relay)
+    .bind(milliseconds(post.lease))
+    .fetch_optional(connection)
+    .await?;
+    Ok(taken.map(|(term, position, settled_ends)| Lease { term, position: Position(position), settled_ends }))
+}
+
+/// A lease that has run out and was taken by nobody is still ours; `None` where it is not.
+async fn keep(connection: &mut PgConnection, post: &Post, lease: &Lease) -> Result<Option<Backlog>, sqlx::Error> {
+    let kept: Option<(i64, Option<f64>)> = sqlx::query_as(
+        "UPDATE relay_cursors c SET lease_until = clock_timestamp() + $4 * interval '1 millisecond' \
+          WHERE topic = $1 AND holder = $2 AND term = $3 \
+         RETURNING (SELECT position FROM shard), \
+                   (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)::float8 * 1000 FROM events e \
+                     WHERE e.position > c.position ORDER BY e.position LIMIT 1)",
+    )
+    .bind(&post.topic)
+    .bind(post.relay)
+    .bind(lease.term)
+    .bind(milliseconds(post.lease))
+    .fetch_optional(connection)
+    .await?;
+    Ok(kept.map(|(head, ms)| Backlog { head: Position(head), ms: ms.unwrap_or(0.0).max(0.0) }))
+}
+
+async fn advance(
+    connection: &mut PgConnection,
+    post: &Post,
+    lease: &Lease,
+    to: Position,
+    settled: Option<&Proven>,
+) -> Result<bool, sqlx::Error> {
+    let moved = sqlx::query(
+        "UPDATE relay_cursors \
+            SET position = $4, lease_until = clock_timestamp() + $5 * interval '1 millisecond', \
+                settled_position = coalesce($6, settled_position), settled_ends = coalesce($7, settled_ends) \
+          WHERE topic = $1 AND holder = $2 AND term = $3",
+    )
+    .bind(&post.topic)
+    .bind(post.relay)
+    .bind(lease.term)
+    .bind(to.0)
+    .bind(milliseconds(post.lease))
+    .bind(settled.map(|it| it.position.0))
+    .bind(settled.map(|it| it.ends.as_slice()))
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+/// How far a shard is published to a topic, and who is at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Everything up to here was acknowledged by Kafka.
+    pub position: Position,
+    /// The end of the shard's log.
+    pub head: Position,
+    /// How often publishing was set back.
+    pub rewinds: i64,
+    /// `host:process` of the relay that holds the lease; `None` where nobody does.
+    pub holder: Option<String>,
+}
+
+/// How far the shard of this connection is published to `topic`; `None` where no relay ever came.
+///
+/// # Errors
+/// Where the shard cannot be read.
+pub async fn published(shard: &mut PgConnection, topic: &str) -> Result<Option<Published>, sqlx::Error> {
+    let row: Option<(i64, i64, i64, Option<String>)> = sqlx::query_as(
+        "SELECT c.position, s.position, c.rewinds, \
+                CASE WHEN c.lease_until >= clock_timestamp() THEN coalesce(m.name, c.holder::text) END \
+           FROM relay_cursors c CROSS JOIN shard s \
+           LEFT JOIN relay_members m ON m.topic = c.topic AND m.relay = c.holder \
+          WHERE c.topic = $1",
+    )
+    .bind(topic)
+    .fetch_optional(shard)
+    .await?;
+    Ok(row.map(|(position, head, rewinds, holder)| Published {
+        position: Position(position),
+        head: Position(head),
+        rewinds,
+        holder,
+    }))
+}
+
+/// Where a slot stands, and whether Kafka was given all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedHead {
+    pub slot: Slot,
+    pub slot_position: SlotPosition,
+    pub incarnation: Incarnation,
+    /// Whether Kafka has acknowledged everything up to `slot_position`: a consumer that has since
+    /// read the partition to its end and has not got there has lost something.
+    pub published: bool,
+}
+
+/// The slots that the shard of this connection owns and that have events, seen at one moment.
+///
+/// # Errors
+/// Where the shard cannot be read.
+pub async fn published_heads(shard: &mut PgConnection, topic: &str) -> Result<Vec<PublishedHead>, sqlx::Error> {
+    let rows: Vec<(i16, i64, i32, bool)> = sqlx::query_as(
+        "SELECT s.slot, s.slot_position, s.incarnation, coalesce(e.position <= c.position, false) \
+           FROM slots s \
+           JOIN events e ON e.slot = s.slot AND e.slot_position = s.slot_position \
+           LEFT JOIN relay_cursors c ON c.topic = $1 \
+          WHERE s.owned AND s.slot_position > 0 ORDER BY s.slot",
+    )
+    .bind(topic)
+    .fetch_all(shard)
+    .await?;
+    let head = |(slot, slot_position, incarnation, published): (i16, i64, i32, bool)| {
+        let slot = u16::try_from(slot).ok()?;
+        let (slot_position, incarnation) = (SlotPosition(slot_position), Incarnation(incarnation));
+        Some(PublishedHead { slot: Slot(slot), slot_position, incarnation, published })
+    };
+    Ok(rows.into_iter().filter_map(head).collect())
+}
+
+/// Has everything after `to` published again; whoever holds the lease loses it and the next holder
+/// starts there. Returns where the cursor stands then: never further than it did.
+///
+/// # Errors
+/// Where the shard cannot be written.
+pub async fn rewind(shard: &mut PgConnection, topic: &str, to: Position) -> Result<Option<Position>, sqlx::Error> {
+    let position: Option<i64> = sqlx::query_scalar(
+        "UPDATE relay_cursors SET position = least(position, $2), rewinds = rewinds + 1, term = term + 1, \
+                settled_position = least(settled_position, $2), settled_ends = '{}', \
+                holder = NULL, lease_until = '-infinity' \
+          WHERE topic = $1 RETURNING position",
+    )
+    .bind(topic)
+    .bind(to.0)
+    .fetch_optional(shard)
+    .await?;
+    Ok(position.map(Position))
+}
