@@ -142,7 +142,7 @@ async fn health_metrics_and_the_documents_are_served_on_the_one_port() {
         .send()
         .await;
     let page = page.expect("an answer").text().await.expect("text");
-    assert!(page.contains("GraphiQL"), "the explorer is served");
+    assert!(page.contains("GraphQL explorer"), "the explorer is served");
 }
 
 #[tokio::test(flavor = "multi_thread")]

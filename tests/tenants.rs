@@ -27,7 +27,7 @@ const EVERYTHING: &str = "
     byNumber: orderByNumber(establishmentId: $establishment, date: \"2026-01-01\", number: 1) { ...whole }
     orders(establishmentId: $establishment, first: 50) { edges { cursor node { ...whole } } }
     dailySales(establishmentId: $establishment, from: \"2020-01-01\", to: \"2099-12-31\") { date orders uniqueCustomers }
-    products { edges { node { key name } } }
+    products(establishmentId: $establishment) { edges { node { key name } } }
     establishments { edges { node { key name } } }
   }
   fragment whole on Order { id key reference customer { name } items { name note } timeline { type } }";
