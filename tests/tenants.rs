@@ -23,10 +23,9 @@ async fn plant(client: &Client) -> (String, String) {
 const EVERYTHING: &str = "
   query($order: ID!, $establishment: ID!) {
     order(id: $order) { ...whole }
-    node(id: $order) { id }
     byNumber: orderByNumber(establishmentId: $establishment, date: \"2026-01-01\", number: 1) { ...whole }
     orders(establishmentId: $establishment, first: 50) { edges { cursor node { ...whole } } }
-    dailySales(establishmentId: $establishment, from: \"2020-01-01\", to: \"2099-12-31\") { date orders uniqueCustomers }
+    dailySales(establishmentId: $establishment, from: \"2025-01-01\", to: \"2027-12-31\") { date orders uniqueCustomers }
     products(establishmentId: $establishment) { edges { node { key name } } }
     establishments { edges { node { key name } } }
   }
@@ -56,6 +55,12 @@ async fn no_route_argument_or_cursor_of_one_tenant_shows_another_tenants_data() 
         stranger.query(EVERYTHING, variables).await,
         stranger
             .query(EVERYTHING, json!({"order": global_id, "establishment": ESTABLISHMENT}))
+            .await,
+        stranger
+            .query(
+                "query($id: ID!) { node(id: $id) { id ... on Order { reference } } }",
+                json!({"id": global_id}),
+            )
             .await,
     ];
     let page = "query($e: ID!, $after: String, $before: String, $text: String) {
