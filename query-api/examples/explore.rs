@@ -20,9 +20,17 @@ async fn main() {
     let statuses = ["placed", "accepted", "preparing", "ready", "completed", "cancelled"];
     for number in 1..=60 {
         let status = statuses[usize::try_from(number).unwrap_or(0) % statuses.len()].to_owned();
-        OrderRow { status, word: "today".to_owned(), ..OrderRow::new("dev", number) }.insert(&world).await;
+        OrderRow {
+            status,
+            word: "today".to_owned(),
+            ..OrderRow::new("dev", number)
+        }
+        .insert(&world)
+        .await;
     }
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
     println!("http://{}/graphql", listener.local_addr().unwrap());
     println!("{}", world.token("dev"));
     axum::serve(listener, world.router).await.unwrap();

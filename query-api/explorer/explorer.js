@@ -329,7 +329,7 @@ function entry(field, type) {
   if (type === schema.query) {
     const add = element("button", "+", "add");
     add.title = "Write a query for " + field.name;
-    add.addEventListener("click", () => queryEditor.set(skeleton(field)));
+    add.addEventListener("click", () => { queryEditor.set(skeleton(field)); hideCompletions(); offerVariables(field); });
     title.prepend(add);
   }
   const parts = [title, element("dd", field.description)];
@@ -341,6 +341,19 @@ function entry(field, type) {
   return parts;
 }
 
+// Variables that the query needs and the box does not have yet.
+function offerVariables(field) {
+  let variables;
+  try { variables = JSON.parse($("variables").value || "{}"); } catch { return; }
+  const today = new Date().toISOString().slice(0, 10);
+  const known = { establishmentId: variables.establishment ?? "main", from: today.slice(0, 8) + "01" };
+  for (const argument of field.args.filter((argument) => argument.type.kind === "NON_NULL")) {
+    const type = base(argument.type).name;
+    variables[argument.name] ??= known[argument.name] ?? { Date: today, Int: 1 }[type] ?? "";
+  }
+  variablesEditor.set(JSON.stringify(variables, null, 2) + "\n");
+}
+
 // A query for one root field: required arguments as variables, plain fields selected.
 function skeleton(field) {
   const needed = field.args.filter((argument) => argument.type.kind === "NON_NULL");
@@ -350,7 +363,7 @@ function skeleton(field) {
     const found = schema.byName.get(base(type).name);
     if (!found?.fields) return found?.possibleTypes ? " {\n" + indent + "  __typename\n" + indent + "}" : "";
     const deeper = depth > 0;
-    const fields = found.fields.filter((inner) => !schema.byName.get(base(inner.type).name).fields || (deeper && ["nodes", "pageInfo", "total", "sales"].includes(inner.name)));
+    const fields = found.fields.filter((inner) => inner.name !== "totalCount").filter((inner) => !schema.byName.get(base(inner.type).name).fields || (deeper && ["nodes", "pageInfo", "total", "sales"].includes(inner.name)));
     return " {\n" + fields.map((inner) => indent + "  " + inner.name + select(inner.type, indent + "  ", depth - 1)).join("\n") + "\n" + indent + "}";
   };
   return `query${head ? " Q(" + head + ")" : ""} {\n  ${field.name}${call ? "(" + call + ")" : ""}${select(field.type, "  ", 2)}\n}\n`;

@@ -119,7 +119,11 @@ impl QueryApi {
     /// A problem where the request cannot be answered as GraphQL: a change asked for by GET, or a
     /// read store that does not answer.
     pub(crate) async fn answer(&self, principal: Principal, asked: Asked) -> Result<Answer, Problem> {
-        let Asked { params, brought, may_write } = asked;
+        let Asked {
+            params,
+            brought,
+            may_write,
+        } = asked;
         let slot = Slot::of(principal.tenant().tenant());
         let (document, measured) = match self.judge(&params) {
             Ok(judged) => judged,
@@ -134,7 +138,11 @@ impl QueryApi {
         };
         let session = Arc::new(Session::new(principal, source, measured.several_statements));
         // The document goes in parsed; its text is only needed again where a field fails.
-        let Params { query, operation_name, variables } = params;
+        let Params {
+            query,
+            operation_name,
+            variables,
+        } = params;
         let mut request = Request::new("")
             .variables(variables)
             .data(Arc::clone(&session))
@@ -165,10 +173,18 @@ impl QueryApi {
     fn settle(&self, query: &str, operation_name: Option<&str>, response: &mut Response) {
         let Ok(document) = parse_query(query) else { return };
         let variables = Variables::default();
-        let question = Question { document: &document, operation_name, variables: &variables };
-        let Ok(operation) = limits::operation(&question) else { return };
+        let question = Question {
+            document: &document,
+            operation_name,
+            variables: &variables,
+        };
+        let Ok(operation) = limits::operation(&question) else {
+            return;
+        };
         let selection = &operation.selection_set.node;
-        self.0.types.settle(&document, selection, &mut response.data, &response.errors);
+        self.0
+            .types
+            .settle(&document, selection, &mut response.data, &response.errors);
     }
 
     /// Scans, parses and measures.
@@ -200,7 +216,11 @@ impl QueryApi {
         }
         let stores = &self.0.stores;
         let Some(token) = brought else {
-            return stores.pick().await.map(|source| Ok(Some(source))).map_err(|error| outage(&error));
+            return stores
+                .pick()
+                .await
+                .map(|source| Ok(Some(source)))
+                .map_err(|error| outage(&error));
         };
         let progress = self.0.progress.as_deref();
         match position::wait(stores, progress, &measured.models, token, self.0.patience).await {
@@ -241,8 +261,14 @@ impl Answer {
             "The read models have not reached the position in `Comanda-Position` yet. Send the request again, or \
              without it for what there is now.",
         );
-        error.extensions.get_or_insert_default().set("readModels", Value::List(models));
-        Self { standing: Standing::Behind, ..Self::refused(vec![error], slot, brought) }
+        error
+            .extensions
+            .get_or_insert_default()
+            .set("readModels", Value::List(models));
+        Self {
+            standing: Standing::Behind,
+            ..Self::refused(vec![error], slot, brought)
+        }
     }
 
     /// Sorts what async-graphql answered: what `ran`, and what was refused before.
@@ -256,16 +282,36 @@ impl Answer {
             }
         }
         if !ran {
-            return Self { standing: Standing::NotRun, data: None, errors, extensions, position };
+            return Self {
+                standing: Standing::NotRun,
+                data: None,
+                errors,
+                extensions,
+                position,
+            };
         }
         let forbidden = data == Value::Null
             && !errors.is_empty()
-            && errors.iter().all(|error| code_of(error) == Some(Code::EstablishmentForbidden.as_str()));
+            && errors
+                .iter()
+                .all(|error| code_of(error) == Some(Code::EstablishmentForbidden.as_str()));
         if forbidden {
-            return Self { standing: Standing::Forbidden, data: None, errors, extensions, position };
+            return Self {
+                standing: Standing::Forbidden,
+                data: None,
+                errors,
+                extensions,
+                position,
+            };
         }
         let data = in_order(data, &measured.keys, errors.is_empty());
-        Self { standing: Standing::Ran, data: Some(data), errors, extensions, position }
+        Self {
+            standing: Standing::Ran,
+            data: Some(data),
+            errors,
+            extensions,
+            position,
+        }
     }
 
     fn dress(
@@ -277,9 +323,14 @@ impl Answer {
         slot: Slot,
     ) {
         self.position = position::of_answer(slot, brought, seen.furthest);
-        self.extensions.insert("cost", value!({ "requested": measured.cost, "limit": limits.cost }));
+        self.extensions
+            .insert("cost", value!({ "requested": measured.cost, "limit": limits.cost }));
         if !seen.parked.is_empty() {
-            let names = seen.parked.iter().map(|model: &ReadModel| Value::from(model.as_str())).collect();
+            let names = seen
+                .parked
+                .iter()
+                .map(|model: &ReadModel| Value::from(model.as_str()))
+                .collect();
             self.extensions.insert("parked", Value::List(names));
         }
         if let (Some(token), Some(furthest)) = (brought, seen.furthest)
@@ -316,6 +367,8 @@ impl FromRef<QueryApi> for Arc<Verifier> {
 
 impl std::fmt::Debug for QueryApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueryApi").field("stores", &self.0.stores).finish_non_exhaustive()
+        f.debug_struct("QueryApi")
+            .field("stores", &self.0.stores)
+            .finish_non_exhaustive()
     }
 }

@@ -115,8 +115,12 @@ mod tests {
     #[test]
     fn given_another_list_tenant_or_filter_then_the_cursor_is_refused() {
         let cursor = shape("a").with("bar").cursor(&"espresso".to_owned());
-        for other in [shape("a"), shape("b").with("bar"), shape("a").with("ba").with("r"), shape("a").with_option(None)]
-        {
+        for other in [
+            shape("a"),
+            shape("b").with("bar"),
+            shape("a").with("ba").with("r"),
+            shape("a").with_option(None),
+        ] {
             assert!(other.key::<String>(&cursor).is_err());
         }
     }
@@ -127,10 +131,21 @@ mod tests {
         let mut bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         for index in 0..bytes.len() {
             bytes[index] ^= 1;
-            assert!(shape("a").key::<String>(&URL_SAFE_NO_PAD.encode(&bytes)).is_err(), "byte {index}");
+            assert!(
+                shape("a").key::<String>(&URL_SAFE_NO_PAD.encode(&bytes)).is_err(),
+                "byte {index}"
+            );
             bytes[index] ^= 1;
         }
-        for invented in ["", "x", "AQ", "!!", "MTIz", &format!("{cursor}="), &cursor[..cursor.len() - 2]] {
+        for invented in [
+            "",
+            "x",
+            "AQ",
+            "!!",
+            "MTIz",
+            &format!("{cursor}="),
+            &cursor[..cursor.len() - 2],
+        ] {
             assert!(shape("a").key::<String>(invented).is_err(), "{invented}");
         }
     }

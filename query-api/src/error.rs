@@ -95,7 +95,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn refused(code: Code, message: impl Into<String>) -> Self {
-        Self::Refused { code, message: message.into() }
+        Self::Refused {
+            code,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn bad_input(message: impl Into<String>) -> Self {

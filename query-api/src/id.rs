@@ -24,7 +24,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Order, Self::OrderItem, Self::Product, Self::Establishment, Self::Customer];
+    const ALL: [Self; 5] = [
+        Self::Order,
+        Self::OrderItem,
+        Self::Product,
+        Self::Establishment,
+        Self::Customer,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +63,10 @@ where
     K::Err: Display,
 {
     let invalid = |reason: &dyn Display| {
-        Error::refused(Code::InvalidId, format!("This is no id of {} {}: it {reason}.", article(kind), kind.as_str()))
+        Error::refused(
+            Code::InvalidId,
+            format!("This is no id of {} {}: it {reason}.", article(kind), kind.as_str()),
+        )
     };
     if !id.0.ends_with('=') {
         return id.0.parse().map_err(|reason: K::Err| invalid(&reason));
@@ -113,8 +122,27 @@ mod tests {
     #[test]
     fn given_anything_else_then_it_is_refused() {
         let foreign = global(Kind::Product, "x").0;
-        for bad in ["", "a b", "=", "====", "é=", "T3JkZXI=", &foreign, "RXN0YWJsaXNobWVudDo6Og==", &"x".repeat(65)] {
-            assert!(matches!(parse(bad), Err(Error::Refused { code: Code::InvalidId, .. })), "{bad}");
+        for bad in [
+            "",
+            "a b",
+            "=",
+            "====",
+            "é=",
+            "T3JkZXI=",
+            &foreign,
+            "RXN0YWJsaXNobWVudDo6Og==",
+            &"x".repeat(65),
+        ] {
+            assert!(
+                matches!(
+                    parse(bad),
+                    Err(Error::Refused {
+                        code: Code::InvalidId,
+                        ..
+                    })
+                ),
+                "{bad}"
+            );
         }
     }
 }

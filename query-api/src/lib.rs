@@ -25,9 +25,9 @@ mod session;
 mod sql;
 mod stores;
 
+pub use crate::http::router;
 pub use api::QueryApi;
 pub use error::{Code, Error};
-pub use crate::http::router;
 pub use position::{COMANDA_POSITION, Progress};
 pub use read_model::ReadModel;
 pub use schema::sdl;

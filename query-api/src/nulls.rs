@@ -24,15 +24,21 @@ impl FieldTypes {
     pub(crate) fn of(sdl: &str) -> Self {
         let mut types = HashMap::new();
         // Our own schema, which a test holds to be readable.
-        let definitions = parse_schema(sdl).map(|document| document.definitions).unwrap_or_default();
+        let definitions = parse_schema(sdl)
+            .map(|document| document.definitions)
+            .unwrap_or_default();
         for definition in definitions {
-            let TypeSystemDefinition::Type(Positioned { node: definition, .. }) = definition else { continue };
+            let TypeSystemDefinition::Type(Positioned { node: definition, .. }) = definition else {
+                continue;
+            };
             let fields = match definition.kind {
                 TypeKind::Object(object) => object.fields,
                 TypeKind::Interface(interface) => interface.fields,
                 TypeKind::Scalar | TypeKind::Union(_) | TypeKind::Enum(_) | TypeKind::InputObject(_) => continue,
             };
-            let fields = fields.into_iter().map(|field| (field.node.name.node.to_string(), field.node.ty.node));
+            let fields = fields
+                .into_iter()
+                .map(|field| (field.node.name.node.to_string(), field.node.ty.node));
             types.insert(definition.name.node.to_string(), fields.collect());
         }
         Self(types)
@@ -98,7 +104,13 @@ impl FieldTypes {
         let mut found = None;
         let mut below = Vec::new();
         for (parent, field) in fields {
-            let Some(ty) = self.0.get(parent).and_then(|fields| fields.get(field.name.node.as_str())) else { continue };
+            let Some(ty) = self
+                .0
+                .get(parent)
+                .and_then(|fields| fields.get(field.name.node.as_str()))
+            else {
+                continue;
+            };
             below.push((base(ty).to_owned(), &field.selection_set.node));
             found.get_or_insert_with(|| ty.clone());
         }
@@ -124,7 +136,11 @@ fn collect<'d, 'p>(
                 }
             }
             Selection::InlineFragment(fragment) => {
-                let on = fragment.node.type_condition.as_ref().map_or(parent, |on| on.node.on.node.as_str());
+                let on = fragment
+                    .node
+                    .type_condition
+                    .as_ref()
+                    .map_or(parent, |on| on.node.on.node.as_str());
                 collect(document, on, &fragment.node.selection_set.node, key, fields);
             }
             Selection::FragmentSpread(spread) => {
@@ -146,7 +162,9 @@ fn base(ty: &Type) -> &str {
 
 /// Sets the place to null, unless something around it is null already.
 fn put_null(data: &mut Value, place: &[PathSegment]) {
-    let Some((last, around)) = place.split_last() else { return };
+    let Some((last, around)) = place.split_last() else {
+        return;
+    };
     let mut current = data;
     for segment in around {
         let next = match (segment, current) {
@@ -201,9 +219,16 @@ mod tests {
 
     #[test]
     fn given_a_nullable_field_then_it_is_null() {
-        let data = settled("{ maybe { id } a { name id } }", value!({ "a": { "name": "x" } }), &["maybe"]);
+        let data = settled(
+            "{ maybe { id } a { name id } }",
+            value!({ "a": { "name": "x" } }),
+            &["maybe"],
+        );
         assert_eq!(data, value!({ "a": { "name": "x" }, "maybe": null }));
-        assert_eq!(settled("{ maybe { id } }", Value::Null, &["maybe"]), value!({ "maybe": null }));
+        assert_eq!(
+            settled("{ maybe { id } }", Value::Null, &["maybe"]),
+            value!({ "maybe": null })
+        );
         let data = settled("{ a { n: name id } }", value!({ "a": { "id": 1 } }), &["a", "n"]);
         assert_eq!(data, value!({ "a": { "id": 1, "n": null } }));
     }
@@ -213,10 +238,22 @@ mod tests {
         let query = "{ maybe { inner { ...F } soft { id } } list { id } strict { id } a { id } } fragment F on Node { ... on A { id } }";
         let all = || value!({ "maybe": { "inner": {}, "soft": {} }, "list": [{}, {}], "strict": [{}, {}], "a": {} });
         let at = |path: &[&str]| settled(query, all(), path);
-        assert_eq!(at(&["maybe", "soft", "id"]), value!({ "maybe": { "inner": {}, "soft": null }, "list": [{}, {}], "strict": [{}, {}], "a": {} }));
-        assert_eq!(at(&["maybe", "inner", "id"]), value!({ "maybe": null, "list": [{}, {}], "strict": [{}, {}], "a": {} }));
-        assert_eq!(at(&["list", "1", "id"]), value!({ "maybe": { "inner": {}, "soft": {} }, "list": [{}, null], "strict": [{}, {}], "a": {} }));
-        assert_eq!(at(&["strict", "1", "id"]), value!({ "maybe": { "inner": {}, "soft": {} }, "list": [{}, {}], "strict": null, "a": {} }));
+        assert_eq!(
+            at(&["maybe", "soft", "id"]),
+            value!({ "maybe": { "inner": {}, "soft": null }, "list": [{}, {}], "strict": [{}, {}], "a": {} })
+        );
+        assert_eq!(
+            at(&["maybe", "inner", "id"]),
+            value!({ "maybe": null, "list": [{}, {}], "strict": [{}, {}], "a": {} })
+        );
+        assert_eq!(
+            at(&["list", "1", "id"]),
+            value!({ "maybe": { "inner": {}, "soft": {} }, "list": [{}, null], "strict": [{}, {}], "a": {} })
+        );
+        assert_eq!(
+            at(&["strict", "1", "id"]),
+            value!({ "maybe": { "inner": {}, "soft": {} }, "list": [{}, {}], "strict": null, "a": {} })
+        );
         assert_eq!(at(&["a", "id"]), Value::Null);
         assert_eq!(at(&["a"]), Value::Null);
     }

@@ -70,19 +70,24 @@ impl Checkpoint {
     /// As read from the read store, where a slot nothing was read of has no incarnation yet; the
     /// log counts them from 1.
     pub(crate) fn stored(incarnation: i32, slot_position: i64) -> Self {
-        Self { incarnation: incarnation.max(1), slot_position }
+        Self {
+            incarnation: incarnation.max(1),
+            slot_position,
+        }
     }
 
     fn of(token: &PositionToken) -> Self {
-        Self { incarnation: token.incarnation.0, slot_position: token.slot_position.0 }
+        Self {
+            incarnation: token.incarnation.0,
+            slot_position: token.slot_position.0,
+        }
     }
 
     /// Within an incarnation positions decide. A checkpoint of a later one has passed what survived
     /// of the earlier; see [`restored_since`] for what may not have.
     pub(crate) fn has_passed(self, token: &PositionToken) -> bool {
         let nothing_to_wait_for = token.slot_position.0 == 0;
-        nothing_to_wait_for
-            || (self.incarnation >= token.incarnation.0 && self.slot_position >= token.slot_position.0)
+        nothing_to_wait_for || (self.incarnation >= token.incarnation.0 && self.slot_position >= token.slot_position.0)
     }
 
     pub(crate) fn token(self, slot: Slot) -> PositionToken {
@@ -211,9 +216,15 @@ mod tests {
     fn a_checkpoint_has_passed_what_lies_at_or_before_it() {
         assert!(at(1, 10).has_passed(&token(1, 10)));
         assert!(!at(1, 9).has_passed(&token(1, 10)));
-        assert!(!at(1, 99).has_passed(&token(2, 10)), "not yet in the token's incarnation");
+        assert!(
+            !at(1, 99).has_passed(&token(2, 10)),
+            "not yet in the token's incarnation"
+        );
         assert!(at(2, 10).has_passed(&token(1, 10)));
-        assert!(at(0, 0).has_passed(&token(2, 0)), "before the first event there is nothing to wait for");
+        assert!(
+            at(0, 0).has_passed(&token(2, 0)),
+            "before the first event there is nothing to wait for"
+        );
     }
 
     #[test]
@@ -222,6 +233,10 @@ mod tests {
         assert_eq!(of_answer(Slot(7), Some(&token(1, 10)), Some(at(1, 8))), token(1, 10));
         assert_eq!(of_answer(Slot(7), Some(&token(1, 10)), None), token(1, 10));
         let nothing = of_answer(Slot(7), None, None);
-        assert_eq!(nothing.to_string().parse(), Ok(nothing), "what is given out is taken back");
+        assert_eq!(
+            nothing.to_string().parse(),
+            Ok(nothing),
+            "what is given out is taken back"
+        );
     }
 }

@@ -19,8 +19,13 @@ pub enum ReadModel {
 }
 
 impl ReadModel {
-    pub const ALL: [Self; 5] =
-        [Self::Orders, Self::OrderTimeline, Self::DailySales, Self::Products, Self::Establishments];
+    pub const ALL: [Self; 5] = [
+        Self::Orders,
+        Self::OrderTimeline,
+        Self::DailySales,
+        Self::Products,
+        Self::Establishments,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,12 +86,20 @@ impl Pointers {
         .await?;
         let mut tables = HashMap::new();
         for row in rows {
-            let (name, generation, schema): (String, i32, String) =
-                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let (name, generation, schema): (String, i32, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             // A name that is no plain identifier never reaches SQL, whoever wrote it there.
-            let Some(model) = ReadModel::from_stored(&name).filter(|_| is_identifier(&schema)) else { continue };
+            let Some(model) = ReadModel::from_stored(&name).filter(|_| is_identifier(&schema)) else {
+                continue;
+            };
             let name = format!("\"{schema}\".{}", model.table());
-            tables.insert(model, Table { model, generation, name });
+            tables.insert(
+                model,
+                Table {
+                    model,
+                    generation,
+                    name,
+                },
+            );
         }
         Ok(Self { tables, read_at })
     }
@@ -98,7 +111,9 @@ impl Pointers {
 
 fn is_identifier(name: &str) -> bool {
     (1..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && !name.as_bytes()[0].is_ascii_digit()
 }
 

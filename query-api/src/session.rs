@@ -59,12 +59,13 @@ pub(crate) enum Outage {
 
 impl Session {
     /// `source` is `None` for operations that read nothing, such as introspection.
-    pub(crate) fn new(
-        principal: Principal,
-        source: Option<(Arc<Replica>, Arc<Pointers>)>,
-        snapshot: bool,
-    ) -> Self {
-        Self { principal, source, snapshot, state: Mutex::default() }
+    pub(crate) fn new(principal: Principal, source: Option<(Arc<Replica>, Arc<Pointers>)>, snapshot: bool) -> Self {
+        Self {
+            principal,
+            source,
+            snapshot,
+            state: Mutex::default(),
+        }
     }
 
     pub(crate) fn of<'c>(ctx: &Context<'c>) -> async_graphql::Result<&'c Arc<Self>> {
@@ -82,7 +83,9 @@ impl Session {
 
     /// Runs a statement.
     pub(crate) async fn fetch(&self, read: Read) -> Result<Rows, Error> {
-        let Some((replica, _)) = &self.source else { return Err(Error::NotReady(ReadModel::Orders)) };
+        let Some((replica, _)) = &self.source else {
+            return Err(Error::NotReady(ReadModel::Orders));
+        };
         let (sql, arguments, shape) = read.into_parts();
         let mut state = self.state.lock().await;
         let query = sqlx::query_with(&sql, arguments);
@@ -122,8 +125,11 @@ impl Session {
             Err(error) => error,
         };
         if error.is_outage() {
-            let outage =
-                if matches!(error, Error::Overloaded) { Outage::Overloaded } else { Outage::Unavailable };
+            let outage = if matches!(error, Error::Overloaded) {
+                Outage::Overloaded
+            } else {
+                Outage::Unavailable
+            };
             self.state.lock().await.seen.outage.get_or_insert(outage);
         } else if !matches!(error, Error::Refused { .. }) {
             tracing::error!(error = &error as &dyn std::error::Error, "a query failed");

@@ -42,7 +42,10 @@ pub(crate) struct Statement {
 impl Statement {
     /// `$1` is the tenant, `$2` its slot.
     pub(crate) fn new(scope: &TenantScope) -> Result<Self, Error> {
-        let mut statement = Self { arguments: PgArguments::default(), bound: 0 };
+        let mut statement = Self {
+            arguments: PgArguments::default(),
+            bound: 0,
+        };
         statement.bind(scope.tenant().as_str().to_owned())?;
         statement.bind(i32::from(Slot::of(scope.tenant()).0))?;
         Ok(statement)
@@ -52,7 +55,9 @@ impl Statement {
     where
         T: for<'q> Encode<'q, Postgres> + Type<Postgres>,
     {
-        self.arguments.add(value).map_err(|error| Error::Statement(sqlx::Error::Encode(error)))?;
+        self.arguments
+            .add(value)
+            .map_err(|error| Error::Statement(sqlx::Error::Encode(error)))?;
         self.bound += 1;
         Ok(Bind(self.bound))
     }
@@ -76,7 +81,10 @@ impl Statement {
         select.extend(extras.iter().cloned());
         select.extend(columns.iter().map(|column| format!("page.{column}")));
         Read {
-            sql: format!("SELECT {} {from} LEFT JOIN ({page}) AS page ON TRUE ORDER BY {order}", select.join(", ")),
+            sql: format!(
+                "SELECT {} {from} LEFT JOIN ({page}) AS page ON TRUE ORDER BY {order}",
+                select.join(", ")
+            ),
             arguments: self.arguments,
             models: tables.iter().map(|table| table.model).collect(),
             extras: extras.len(),
@@ -113,16 +121,27 @@ impl Rows {
         let meta = read.models.len() * META_COLUMNS;
         let mut standing = Vec::with_capacity(read.models.len());
         // The outer join gives a row even where the page is empty.
-        let first = rows.first().ok_or_else(|| Error::Row("a statement returned no row".to_owned()))?;
+        let first = rows
+            .first()
+            .ok_or_else(|| Error::Row("a statement returned no row".to_owned()))?;
         for (index, &model) in read.models.iter().enumerate() {
             let at = index * META_COLUMNS;
             let position: Option<i64> = first.try_get(at).map_err(Error::Statement)?;
             let incarnation: Option<i32> = first.try_get(at + 1).map_err(Error::Statement)?;
             let parked: bool = first.try_get(at + 2).map_err(Error::Statement)?;
             let checkpoint = Checkpoint::stored(incarnation.unwrap_or(0), position.unwrap_or(0));
-            standing.push(Standing { model, checkpoint, parked });
+            standing.push(Standing {
+                model,
+                checkpoint,
+                parked,
+            });
         }
-        Ok(Self { standing, rows, meta, extras: read.extras })
+        Ok(Self {
+            standing,
+            rows,
+            meta,
+            extras: read.extras,
+        })
     }
 
     /// The extra expression at `index`.
@@ -153,7 +172,14 @@ pub(crate) struct ReadShape {
 
 impl Read {
     pub(crate) fn into_parts(self) -> (String, PgArguments, ReadShape) {
-        (self.sql, self.arguments, ReadShape { models: self.models, extras: self.extras })
+        (
+            self.sql,
+            self.arguments,
+            ReadShape {
+                models: self.models,
+                extras: self.extras,
+            },
+        )
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_store::Slot;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::error::Error;
 use crate::position::Checkpoint;
@@ -72,7 +72,12 @@ pub(crate) struct Replica {
 impl ReadStores {
     /// Stores over pools that already exist, by name.
     pub fn new(pools: impl IntoIterator<Item = (String, PgPool)>) -> Self {
-        Self(pools.into_iter().map(|(name, pool)| Arc::new(Replica::new(name, pool))).collect())
+        Self(
+            pools
+                .into_iter()
+                .map(|(name, pool)| Arc::new(Replica::new(name, pool)))
+                .collect(),
+        )
     }
 
     /// Stores by name and URL. Nothing is connected to yet: a store may start after this process.
@@ -111,7 +116,10 @@ impl ReadStores {
                 }
                 Err(error) => Some(replica.failed(error).to_string()),
             };
-            healths.push(StoreHealth { name: replica.name.clone(), fault });
+            healths.push(StoreHealth {
+                name: replica.name.clone(),
+                fault,
+            });
         }
         healths
     }
@@ -119,7 +127,11 @@ impl ReadStores {
     /// The stores worth asking, best first. One that failed a moment ago is asked only when there
     /// is no other and its rest is over.
     pub(crate) fn in_order(&self) -> Vec<Arc<Replica>> {
-        self.0.iter().filter(|replica| replica.is_worth_asking()).cloned().collect()
+        self.0
+            .iter()
+            .filter(|replica| replica.is_worth_asking())
+            .cloned()
+            .collect()
     }
 
     /// A store to answer from, with its generations.
@@ -197,7 +209,10 @@ impl Replica {
     /// The generations to read, at most [`POINTERS_LAST`] old.
     pub(crate) async fn pointers(&self) -> Result<Arc<Pointers>, Error> {
         let cached = self.cached_pointers();
-        if let Some(pointers) = cached.as_ref().filter(|pointers| pointers.read_at.elapsed() < POINTERS_LAST) {
+        if let Some(pointers) = cached
+            .as_ref()
+            .filter(|pointers| pointers.read_at.elapsed() < POINTERS_LAST)
+        {
             return Ok(Arc::clone(pointers));
         }
         let _refreshing = match (self.refreshing.try_lock(), cached) {

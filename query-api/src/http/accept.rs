@@ -29,7 +29,11 @@ pub(super) enum Preference {
 
 /// What we can send, best first: between equals of the client's, the earlier is sent.
 const OFFERS: [(&str, &str, Preference); 3] = [
-    ("application", "graphql-response+json", Preference::Json(MediaType::GraphqlResponse)),
+    (
+        "application",
+        "graphql-response+json",
+        Preference::Json(MediaType::GraphqlResponse),
+    ),
     ("application", "json", Preference::Json(MediaType::Json)),
     ("text", "html", Preference::Page),
 ];
@@ -37,8 +41,16 @@ const OFFERS: [(&str, &str, Preference); 3] = [
 /// The best of what the client accepts; `None` where there is nothing. Without an `Accept` header,
 /// and for `*/*`, it is `application/json`, which every client of GraphQL has always understood.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<Preference> {
-    let lines: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let ranges: Vec<_> = lines.iter().flat_map(|line| split(line, b',')).filter_map(Range::parse).collect();
+    let lines: Vec<_> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let ranges: Vec<_> = lines
+        .iter()
+        .flat_map(|line| split(line, b','))
+        .filter_map(Range::parse)
+        .collect();
     if lines.iter().all(|line| line.trim().is_empty()) {
         return Some(Preference::Json(MediaType::Json));
     }
@@ -46,7 +58,9 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<Preference> {
     for (kind, subtype, preference) in OFFERS {
         // The most specific range that fits an offer decides about it.
         let fitting = ranges.iter().filter(|range| range.fits(kind, subtype));
-        let Some(range) = fitting.max_by_key(|range| range.specificity()) else { continue };
+        let Some(range) = fitting.max_by_key(|range| range.specificity()) else {
+            continue;
+        };
         // A page is for those who name it: a wildcard is a program's.
         if range.quality <= 0.0 || (preference == Preference::Page && range.specificity() < 2) {
             continue;
@@ -71,8 +85,15 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<Preference> {
 /// Whether a `Content-Type` is JSON in UTF-8.
 pub(super) fn is_json_utf8(content_type: &str) -> bool {
     let mut parts = split(content_type, b';');
-    let json = parts.next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    json && parts.all(|part| part.trim().is_empty() || parameter(part).is_some_and(|(name, value)| !name.eq_ignore_ascii_case("charset") || is_utf8(value)))
+    let json = parts
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    json && parts
+        .filter(|part| !part.trim().is_empty())
+        .all(|part| match parameter(part) {
+            Some((name, value)) => !name.eq_ignore_ascii_case("charset") || is_utf8(value),
+            None => false,
+        })
 }
 
 /// One element of an `Accept` header.
@@ -165,11 +186,17 @@ mod tests {
             ("", JSON),
             ("application/graphql-response+json, application/json", GRAPHQL),
             ("application/json, application/graphql-response+json", GRAPHQL),
-            ("application/graphql-response+json; charset=utf-8, application/json; charset=utf-8", GRAPHQL),
+            (
+                "application/graphql-response+json; charset=utf-8, application/json; charset=utf-8",
+                GRAPHQL,
+            ),
             ("application/json, application/graphql-response+json;q=0.9", JSON),
             ("application/graphql-response+json;q=0.5, */*;q=0.1", GRAPHQL),
             ("application/graphql-response+json;q=0, */*", JSON),
-            ("application/graphql-response+json, application/json;q=0.9, */*;q=0.1", GRAPHQL),
+            (
+                "application/graphql-response+json, application/json;q=0.9, */*;q=0.1",
+                GRAPHQL,
+            ),
             ("application/json; charset=\"UTF-8\"", JSON),
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", PAGE),
             ("text/html;q=0.5, application/json", JSON),
@@ -193,7 +220,11 @@ mod tests {
 
     #[test]
     fn only_json_in_utf8_is_taken() {
-        for good in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=\"UTF-8\""] {
+        for good in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "Application/JSON;charset=\"UTF-8\"",
+        ] {
             assert!(is_json_utf8(good), "{good}");
         }
         for bad in [

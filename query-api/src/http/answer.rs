@@ -25,7 +25,11 @@ struct Body {
 
 /// A request that is no GraphQL request: 400 in either media type.
 pub(super) fn malformed(media: MediaType, error: ServerError) -> Response {
-    let body = Body { errors: vec![error], data: None, extensions: BTreeMap::new() };
+    let body = Body {
+        errors: vec![error],
+        data: None,
+        extensions: BTreeMap::new(),
+    };
     respond(StatusCode::BAD_REQUEST, media, &body)
 }
 
@@ -36,7 +40,11 @@ pub(super) fn render(media: MediaType, answer: Answer) -> Response {
         (Standing::Forbidden, _) => StatusCode::FORBIDDEN,
         (Standing::Behind, _) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = Body { errors: answer.errors, data: answer.data, extensions: answer.extensions };
+    let body = Body {
+        errors: answer.errors,
+        data: answer.data,
+        extensions: answer.extensions,
+    };
     let mut response = respond(status, media, &body);
     let headers = response.headers_mut();
     if let Ok(position) = HeaderValue::try_from(answer.position.to_string()) {
@@ -55,6 +63,9 @@ fn respond(status: StatusCode, media: MediaType, body: &Body) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(VARY, HeaderValue::from_static("Accept, Authorization, Comanda-Position"));
+    headers.insert(
+        VARY,
+        HeaderValue::from_static("Accept, Authorization, Comanda-Position"),
+    );
     response
 }

@@ -26,7 +26,10 @@ pub(super) fn page() -> Response {
 }
 
 pub(super) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("../../explorer/explorer.js"))
+    asset(
+        "text/javascript; charset=utf-8",
+        include_str!("../../explorer/explorer.js"),
+    )
 }
 
 pub(super) async fn style() -> Response {

@@ -73,9 +73,7 @@ async fn graphql_post(State(api): State<QueryApi>, request: Request) -> Response
         Ok::<_, Problem>((media, principal, read(body).await?))
     };
     match checked.await {
-        Ok((media, principal, bytes)) => {
-            respond(&api, principal, &parts, media, Params::from_json(&bytes)).await
-        }
+        Ok((media, principal, bytes)) => respond(&api, principal, &parts, media, Params::from_json(&bytes)).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -102,7 +100,11 @@ async fn respond(
         Ok(params) => params,
         Err(error) => return answer::malformed(media, error),
     };
-    let asked = Asked { params, brought, may_write: parts.method == Method::POST };
+    let asked = Asked {
+        params,
+        brought,
+        may_write: parts.method == Method::POST,
+    };
     match api.answer(principal, asked).await {
         Ok(answer) => answer::render(media, answer),
         Err(problem) => problem.into_response(),
@@ -121,8 +123,13 @@ fn as_media_type(preference: Option<Preference>) -> Result<MediaType, Problem> {
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
-    let json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(accept::is_json_utf8);
+    let plain = headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|encoding| encoding == "identity");
+    let json = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(accept::is_json_utf8);
     if plain && json && headers.get_all(CONTENT_TYPE).iter().count() == 1 {
         return Ok(());
     }
@@ -136,13 +143,19 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 async fn read(body: Body) -> Result<body::Bytes, Problem> {
     // Besides an oversized body only a broken connection fails here, and nobody reads that answer.
-    body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Problem::payload_too_large(MAX_BODY_BYTES))
+    body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|_| Problem::payload_too_large(MAX_BODY_BYTES))
 }
 
 async fn other_method() -> Response {
-    Problem::method_not_allowed().with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST")).into_response()
+    Problem::method_not_allowed()
+        .with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
+        .into_response()
 }
 
 async fn asset_method() -> Response {
-    Problem::method_not_allowed().with_header(ALLOW, HeaderValue::from_static("GET, HEAD")).into_response()
+    Problem::method_not_allowed()
+        .with_header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+        .into_response()
 }

@@ -17,8 +17,8 @@ pub(crate) struct Params {
 impl Params {
     /// From a JSON body.
     pub(super) fn from_json(body: &[u8]) -> Result<Self, ServerError> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| malformed(format!("The body is not JSON: {error}.")))?;
+        let value: Value =
+            serde_json::from_slice(body).map_err(|error| malformed(format!("The body is not JSON: {error}.")))?;
         match value {
             Value::Object(fields) => Self::from_object(fields),
             Value::Array(_) => Err(request_error(
@@ -40,8 +40,9 @@ impl Params {
             let value = match name.as_str() {
                 "query" | "operationName" => Value::String(text),
                 "variables" | "extensions" if text.is_empty() => Value::Null,
-                "variables" | "extensions" => serde_json::from_str(&text)
-                    .map_err(|error| malformed(format!("`{name}` is not JSON: {error}.")))?,
+                "variables" | "extensions" => {
+                    serde_json::from_str(&text).map_err(|error| malformed(format!("`{name}` is not JSON: {error}.")))?
+                }
                 _ => continue,
             };
             if fields.insert(name.clone(), value).is_some() {
@@ -71,7 +72,11 @@ impl Params {
         let variables = Variables::from_json(Value::Object(object("variables")?));
         // Nothing is read from it; that it is well formed is part of the protocol.
         object("extensions")?;
-        Ok(Self { query, operation_name, variables })
+        Ok(Self {
+            query,
+            operation_name,
+            variables,
+        })
     }
 }
 

@@ -10,7 +10,12 @@ pub(crate) fn scan(document: &str, limits: &Limits) -> Result<(), ServerError> {
     let as_u64 = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     if document.len() > limits.document_bytes {
         let message = format!("The document is longer than {} bytes.", limits.document_bytes);
-        return Err(exceeded("documentBytes", as_u64(limits.document_bytes), as_u64(document.len()), message));
+        return Err(exceeded(
+            "documentBytes",
+            as_u64(limits.document_bytes),
+            as_u64(document.len()),
+            message,
+        ));
     }
     let (mut tokens, mut nesting) = (0_usize, 0_usize);
     for token in Tokens(document.as_bytes()) {
@@ -83,7 +88,10 @@ const fn is_word(byte: u8) -> bool {
 
 /// What follows the first byte that ends a run.
 fn after(bytes: &[u8], ends: impl Fn(u8) -> bool) -> &[u8] {
-    bytes.iter().position(|&byte| ends(byte)).map_or(&[], |at| &bytes[at + 1..])
+    bytes
+        .iter()
+        .position(|&byte| ends(byte))
+        .map_or(&[], |at| &bytes[at + 1..])
 }
 
 /// The length of the string that `bytes` starts with; an unclosed one ends with its line.
@@ -150,7 +158,10 @@ mod tests {
         ] {
             let error = scan(&text, &limits()).unwrap_err();
             assert_eq!(code_of(&error), Some("LIMIT_EXCEEDED"));
-            assert_eq!(error.extensions.unwrap().get("limit").unwrap(), &async_graphql::Value::from(limit));
+            assert_eq!(
+                error.extensions.unwrap().get("limit").unwrap(),
+                &async_graphql::Value::from(limit)
+            );
         }
     }
 }

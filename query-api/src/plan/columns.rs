@@ -53,7 +53,11 @@ impl<C: Column> Columns<C> {
 
     /// As a select list over the alias `page`.
     pub(crate) fn select(&self) -> String {
-        self.names().iter().map(|name| format!("page.{name}")).collect::<Vec<_>>().join(", ")
+        self.names()
+            .iter()
+            .map(|name| format!("page.{name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

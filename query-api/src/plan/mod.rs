@@ -55,5 +55,9 @@ pub(crate) fn list_columns<C: Column>(list: &Lookahead<'_>) -> Columns<C> {
 
 /// The names of the fields selected right below `parent`, fragments resolved.
 pub(crate) fn selected<'a>(parent: &Lookahead<'a>) -> Vec<SelectionField<'a>> {
-    parent.selection_fields().into_iter().flat_map(|field| field.selection_set().collect::<Vec<_>>()).collect()
+    parent
+        .selection_fields()
+        .into_iter()
+        .flat_map(|field| field.selection_set().collect::<Vec<_>>())
+        .collect()
 }

@@ -14,7 +14,10 @@ pub(crate) struct OrderSelection {
 impl OrderSelection {
     /// `orders` are the places in the query that select an order's fields.
     pub(crate) fn of(orders: &[Lookahead<'_>]) -> Self {
-        let mut selection = Self { columns: Columns::default(), timeline: None };
+        let mut selection = Self {
+            columns: Columns::default(),
+            timeline: None,
+        };
         for order in orders {
             selection.columns.add_selected(order);
             let timeline = order.field("timeline");

@@ -52,7 +52,10 @@ pub(crate) async fn by_id(
     );
     let read = statement.read(&[table], &[], &columns.names(), &page, "page.establishment_id");
     let rows = session.fetch(read).await?;
-    let establishment = rows.page()?.next().map(|(row, from)| EstablishmentRow::read(row, from, columns));
+    let establishment = rows
+        .page()?
+        .next()
+        .map(|(row, from)| EstablishmentRow::read(row, from, columns));
     establishment.transpose()
 }
 
@@ -63,8 +66,14 @@ pub(crate) async fn page(
     wanted: ListSelection,
 ) -> Result<Page<EstablishmentRow>, Error> {
     let mut statement = Statement::new(session.scope())?;
-    let condition = format!("{OF_TENANT}{}", of_establishments(&session.principal, &mut statement, false)?);
-    let source = List { table: session.table(ReadModel::Establishments)?, condition: &condition };
+    let condition = format!(
+        "{OF_TENANT}{}",
+        of_establishments(&session.principal, &mut statement, false)?
+    );
+    let source = List {
+        table: session.table(ReadModel::Establishments)?,
+        condition: &condition,
+    };
     page::read(session, statement, &source, window, columns, wanted, |row, from| {
         EstablishmentRow::read(row, from, columns)
     })

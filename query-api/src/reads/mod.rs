@@ -22,7 +22,10 @@ pub(crate) fn require_establishment(principal: &Principal, establishment: &Estab
     if principal.may_use_establishment(establishment) {
         return Ok(());
     }
-    Err(Error::refused(Code::EstablishmentForbidden, format!("The token is not for the establishment {establishment}.")))
+    Err(Error::refused(
+        Code::EstablishmentForbidden,
+        format!("The token is not for the establishment {establishment}."),
+    ))
 }
 
 /// The condition that confines rows to the token's establishments, where it names any.
@@ -32,9 +35,15 @@ pub(crate) fn of_establishments(
     statement: &mut Statement,
     or_everywhere: bool,
 ) -> Result<String, Error> {
-    let Some(establishments) = principal.establishments() else { return Ok(String::new()) };
+    let Some(establishments) = principal.establishments() else {
+        return Ok(String::new());
+    };
     let names: Vec<String> = establishments.iter().map(ToString::to_string).collect();
     let bind = statement.bind(names)?;
-    let everywhere = if or_everywhere { "page.establishment_id IS NULL OR " } else { "" };
+    let everywhere = if or_everywhere {
+        "page.establishment_id IS NULL OR "
+    } else {
+        ""
+    };
     Ok(format!(" AND ({everywhere}page.establishment_id = ANY({bind}))"))
 }

@@ -69,7 +69,10 @@ pub(crate) struct ModifierRow {
 
 impl OrderRow {
     pub(crate) fn key(&self) -> OrderKey {
-        OrderKey { placed_at: self.placed_at, order_id: self.order_id }
+        OrderKey {
+            placed_at: self.placed_at,
+            order_id: self.order_id,
+        }
     }
 
     /// `from` is the index of the first of `columns`.

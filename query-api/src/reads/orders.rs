@@ -74,10 +74,17 @@ async fn one(
     columns: &Columns<OrderColumn>,
 ) -> Result<Option<OrderRow>, Error> {
     let table = session.table(ReadModel::Orders)?;
-    let page = format!("SELECT {} FROM {} AS page WHERE {condition}", columns.select(), table.name);
+    let page = format!(
+        "SELECT {} FROM {} AS page WHERE {condition}",
+        columns.select(),
+        table.name
+    );
     let read = statement.read(&[table], &[], &columns.names(), &page, OrderKey::ORDER);
     let rows = session.fetch(read).await?;
-    let order = rows.page()?.next().map(|(row, from)| OrderRow::read(row, from, columns));
+    let order = rows
+        .page()?
+        .next()
+        .map(|(row, from)| OrderRow::read(row, from, columns));
     order.transpose()
 }
 
@@ -92,9 +99,14 @@ pub(crate) async fn page(
     require_establishment(&session.principal, &list.establishment)?;
     let mut statement = Statement::new(session.scope())?;
     let condition = list.condition(&mut statement)?;
-    let source = List { table: session.table(ReadModel::Orders)?, condition: &condition };
-    page::read(session, statement, &source, window, columns, wanted, |row, from| OrderRow::read(row, from, columns))
-        .await
+    let source = List {
+        table: session.table(ReadModel::Orders)?,
+        condition: &condition,
+    };
+    page::read(session, statement, &source, window, columns, wanted, |row, from| {
+        OrderRow::read(row, from, columns)
+    })
+    .await
 }
 
 impl OrderList {
@@ -135,7 +147,9 @@ impl OrderList {
         if let Some(text) = &self.text {
             let bind = statement.bind(text.clone())?;
             // The configuration that the column was made with.
-            condition.push_str(&format!(" AND page.search @@ websearch_to_tsquery('pg_catalog.simple', {bind})"));
+            condition.push_str(&format!(
+                " AND page.search @@ websearch_to_tsquery('pg_catalog.simple', {bind})"
+            ));
         }
         Ok(condition)
     }
@@ -152,7 +166,10 @@ impl CursorKey for OrderKey {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (time, id) = bytes.split_at_checked(8)?;
         let placed_at = DateTime::from_timestamp_micros(i64::from_be_bytes(time.try_into().ok()?))?;
-        Some(Self { placed_at, order_id: Uuid::from_slice(id).ok()? })
+        Some(Self {
+            placed_at,
+            order_id: Uuid::from_slice(id).ok()?,
+        })
     }
 }
 
@@ -164,12 +181,16 @@ impl PageKey for OrderKey {
     fn after(&self, statement: &mut Statement, inclusive: bool) -> Result<String, Error> {
         let (time, id) = (statement.bind(self.placed_at)?, statement.bind(self.order_id)?);
         let than = if inclusive { ">=" } else { ">" };
-        Ok(format!("page.placed_at <= {time} AND (page.placed_at < {time} OR page.order_id {than} {id})"))
+        Ok(format!(
+            "page.placed_at <= {time} AND (page.placed_at < {time} OR page.order_id {than} {id})"
+        ))
     }
 
     fn before(&self, statement: &mut Statement, inclusive: bool) -> Result<String, Error> {
         let (time, id) = (statement.bind(self.placed_at)?, statement.bind(self.order_id)?);
         let than = if inclusive { "<=" } else { "<" };
-        Ok(format!("page.placed_at >= {time} AND (page.placed_at > {time} OR page.order_id {than} {id})"))
+        Ok(format!(
+            "page.placed_at >= {time} AND (page.placed_at > {time} OR page.order_id {than} {id})"
+        ))
     }
 }

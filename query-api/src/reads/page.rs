@@ -79,7 +79,11 @@ pub(crate) async fn read<K: PageKey, C: Column, R>(
         Window::Last { .. } => (wanted.has_previous, wanted.has_next),
     };
     let bound = bound(&mut statement, window)?;
-    let behind = if behind_wanted { behind(&mut statement, window)? } else { None };
+    let behind = if behind_wanted {
+        behind(&mut statement, window)?
+    } else {
+        None
+    };
     let from = format!("FROM {} AS page WHERE {condition}", table.name);
     let mut extras = Vec::new();
     if wanted.total_count {
@@ -91,10 +95,20 @@ pub(crate) async fn read<K: PageKey, C: Column, R>(
     let bound = bound.map(|bound| format!(" AND {bound}")).unwrap_or_default();
     // A literal: page sizes are few, and the planner chooses better knowing it.
     let limit = size + u32::from(ahead_wanted);
-    let page = format!("SELECT {} {from}{bound} ORDER BY {order} LIMIT {limit}", columns.select());
+    let page = format!(
+        "SELECT {} {from}{bound} ORDER BY {order} LIMIT {limit}",
+        columns.select()
+    );
     let read = statement.read(&[table], &extras, &columns.names(), &page, order);
     let rows = session.fetch(read).await?;
-    assemble(&rows, window, size, (ahead_wanted, behind_wanted, behind.is_some()), wanted.total_count, row)
+    assemble(
+        &rows,
+        window,
+        size,
+        (ahead_wanted, behind_wanted, behind.is_some()),
+        wanted.total_count,
+        row,
+    )
 }
 
 /// The rows that the page may consist of: those beyond its key.
@@ -142,10 +156,20 @@ fn assemble<K, R>(
     }
     let ahead = ahead_wanted.then_some(ahead);
     Ok(match window {
-        Window::First { .. } => Page { rows: found, has_next: ahead, has_previous: behind, total },
+        Window::First { .. } => Page {
+            rows: found,
+            has_next: ahead,
+            has_previous: behind,
+            total,
+        },
         Window::Last { .. } => {
             found.reverse();
-            Page { rows: found, has_next: behind, has_previous: ahead, total }
+            Page {
+                rows: found,
+                has_next: behind,
+                has_previous: ahead,
+                total,
+            }
         }
     })
 }

@@ -67,7 +67,10 @@ pub(crate) async fn by_id(
     );
     let read = statement.read(&[table], &[], &columns.names(), &page, "page.product_id");
     let rows = session.fetch(read).await?;
-    let product = rows.page()?.next().map(|(row, from)| ProductRow::read(row, from, columns));
+    let product = rows
+        .page()?
+        .next()
+        .map(|(row, from)| ProductRow::read(row, from, columns));
     product.transpose()
 }
 
@@ -81,9 +84,14 @@ pub(crate) async fn page(
     require_establishment(&session.principal, &list.establishment)?;
     let mut statement = Statement::new(session.scope())?;
     let condition = list.condition(&mut statement)?;
-    let source = List { table: session.table(ReadModel::Products)?, condition: &condition };
-    page::read(session, statement, &source, window, columns, wanted, |row, from| ProductRow::read(row, from, columns))
-        .await
+    let source = List {
+        table: session.table(ReadModel::Products)?,
+        condition: &condition,
+    };
+    page::read(session, statement, &source, window, columns, wanted, |row, from| {
+        ProductRow::read(row, from, columns)
+    })
+    .await
 }
 
 impl ProductList {
@@ -96,9 +104,8 @@ impl ProductList {
 
     fn condition(&self, statement: &mut Statement) -> Result<String, Error> {
         let establishment = statement.bind(self.establishment.as_str().to_owned())?;
-        let mut condition = format!(
-            "{OF_TENANT} AND (page.establishment_id = {establishment} OR page.establishment_id IS NULL)"
-        );
+        let mut condition =
+            format!("{OF_TENANT} AND (page.establishment_id = {establishment} OR page.establishment_id IS NULL)");
         if let Some(available) = self.available {
             let bind = statement.bind(available)?;
             condition.push_str(&format!(" AND page.available = {bind}"));

@@ -66,7 +66,9 @@ impl Product {
     async fn modifiers(&self) -> Result<Vec<ProductModifier<'_>>> {
         let currency = read(&self.0.currency)?;
         let modifiers = read(&self.0.modifiers)?.iter();
-        Ok(modifiers.map(|modifier| ProductModifier { modifier, currency }).collect())
+        Ok(modifiers
+            .map(|modifier| ProductModifier { modifier, currency })
+            .collect())
     }
 
     /// The number of its events.

@@ -131,7 +131,12 @@ impl PageArguments {
     /// Which part of the list they ask for: forward from the start unless `last` or `before` says
     /// backward. Mixing directions is refused rather than guessed at.
     pub(crate) fn window<K: CursorKey>(self, shape: &ListShape, limits: &Limits) -> Result<Window<K>, Error> {
-        let Self { first, after, last, before } = self;
+        let Self {
+            first,
+            after,
+            last,
+            before,
+        } = self;
         let backward = last.is_some() || before.is_some();
         if backward && (first.is_some() || after.is_some()) {
             return Err(Error::bad_input(
@@ -140,19 +145,33 @@ impl PageArguments {
         }
         let key = |cursor: Option<String>| cursor.map(|cursor| shape.key(&cursor)).transpose();
         Ok(if backward {
-            Window::Last { size: size("last", last, limits)?, before: key(before)? }
+            Window::Last {
+                size: size("last", last, limits)?,
+                before: key(before)?,
+            }
         } else {
-            Window::First { size: size("first", first, limits)?, after: key(after)? }
+            Window::First {
+                size: size("first", first, limits)?,
+                after: key(after)?,
+            }
         })
     }
 }
 
 fn size(argument: &str, asked: Option<i32>, limits: &Limits) -> Result<u32, Error> {
-    let Some(asked) = asked else { return Ok(limits.page_size) };
-    u32::try_from(asked).ok().filter(|size| (1..=limits.page_size_max).contains(size)).ok_or_else(|| {
-        Error::refused(
-            Code::BadUserInput,
-            format!("`{argument}` must be from 1 to {}; this page would have {asked} rows.", limits.page_size_max),
-        )
-    })
+    let Some(asked) = asked else {
+        return Ok(limits.page_size);
+    };
+    u32::try_from(asked)
+        .ok()
+        .filter(|size| (1..=limits.page_size_max).contains(size))
+        .ok_or_else(|| {
+            Error::refused(
+                Code::BadUserInput,
+                format!(
+                    "`{argument}` must be from 1 to {}; this page would have {asked} rows.",
+                    limits.page_size_max
+                ),
+            )
+        })
 }

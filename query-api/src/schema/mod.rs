@@ -35,7 +35,9 @@ pub fn sdl() -> String {
 
 /// A column that the selection has read. That one is missing would be a mistake of the plan.
 fn read<T>(column: &Option<T>) -> Result<&T> {
-    column.as_ref().ok_or_else(|| internal("a selected column was not read"))
+    column
+        .as_ref()
+        .ok_or_else(|| internal("a selected column was not read"))
 }
 
 /// A stored name that this binary knows.

@@ -15,6 +15,9 @@ pub(crate) struct Money {
 
 impl Money {
     pub(crate) fn new(amount: i64, currency: &str) -> Self {
-        Self { amount: BigInt(amount), currency: currency.to_owned() }
+        Self {
+            amount: BigInt(amount),
+            currency: currency.to_owned(),
+        }
     }
 }

@@ -124,7 +124,12 @@ impl Order {
 
     /// Who ordered, as far as known.
     async fn customer(&self) -> Option<Customer> {
-        let OrderRow { customer_id, customer_name, customer_contact, .. } = &self.row;
+        let OrderRow {
+            customer_id,
+            customer_name,
+            customer_contact,
+            ..
+        } = &self.row;
         let known = customer_id.is_some() || customer_name.is_some() || customer_contact.is_some();
         known.then(|| Customer {
             id: customer_id.as_ref().map(|id| global(Kind::Customer, id)),
@@ -158,7 +163,13 @@ impl Order {
     async fn items(&self) -> Result<Vec<OrderItem<'_>>> {
         let currency = read(&self.row.currency)?;
         let items = read(&self.row.items)?.iter();
-        Ok(items.map(|item| OrderItem { order: &self.row, item, currency }).collect())
+        Ok(items
+            .map(|item| OrderItem {
+                order: &self.row,
+                item,
+                currency,
+            })
+            .collect())
     }
 
     /// What happened to it, oldest first.
@@ -179,7 +190,10 @@ pub(crate) struct OrderItem<'o> {
 impl OrderItem<'_> {
     /// Global id, for caches. Lines are read with their order, not by `node`.
     async fn id(&self) -> ID {
-        global(Kind::OrderItem, format_args!("{}/{}", self.order.order_id, self.item.line_id))
+        global(
+            Kind::OrderItem,
+            format_args!("{}/{}", self.order.order_id, self.item.line_id),
+        )
     }
 
     /// The line's REST id, unique within its order.
@@ -210,7 +224,12 @@ impl OrderItem<'_> {
     /// Extras and options.
     async fn modifiers(&self) -> Vec<OrderItemModifier<'_>> {
         let modifiers = self.item.modifiers.iter();
-        modifiers.map(|modifier| OrderItemModifier { modifier, currency: self.currency }).collect()
+        modifiers
+            .map(|modifier| OrderItemModifier {
+                modifier,
+                currency: self.currency,
+            })
+            .collect()
     }
 
     /// Quantity times (unit price + modifiers).
@@ -283,7 +302,9 @@ impl OrderEvent<'_> {
     #[graphql(name = "fromStatus")]
     async fn status_before(&self) -> Result<Option<OrderStatus>> {
         let status = self.0.from_status.as_deref();
-        status.map(|name| known(stored::<order::OrderStatus>(name).map(Into::into))).transpose()
+        status
+            .map(|name| known(stored::<order::OrderStatus>(name).map(Into::into)))
+            .transpose()
     }
 
     /// Where the order stood afterwards.
@@ -294,7 +315,9 @@ impl OrderEvent<'_> {
     /// Why, where a reason was given.
     async fn reason(&self) -> Result<Option<OrderReason>> {
         let reason = self.0.reason.as_deref();
-        reason.map(|name| known(stored::<order::Reason>(name).map(Into::into))).transpose()
+        reason
+            .map(|name| known(stored::<order::Reason>(name).map(Into::into)))
+            .transpose()
     }
 
     /// Who did it: the subject of the token.

@@ -126,15 +126,33 @@ impl Query {
         let look = ctx.look_ahead();
         let selection = OrderSelection::of_list(&look);
         let wanted = ListSelection::of(&look);
-        let page = PageArguments { first, after, last, before };
+        let page = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        };
         let answer = async {
             let list = order_list(&establishment_id, filter)?;
             let shape = list.shape(session);
             let window = page.window(&shape, ctx.data_unchecked::<Arc<Limits>>())?;
             let page = orders::page(session, &list, &window, &selection.columns, wanted).await?;
-            let Page { rows, has_next, has_previous, total } = page;
+            let Page {
+                rows,
+                has_next,
+                has_previous,
+                total,
+            } = page;
             let rows = with_timelines(session, rows, &selection).await?;
-            Ok(Connection::new(shape, Page { rows, has_next, has_previous, total }))
+            Ok(Connection::new(
+                shape,
+                Page {
+                    rows,
+                    has_next,
+                    has_previous,
+                    total,
+                },
+            ))
         };
         session.answer(answer.await).await
     }
@@ -173,7 +191,12 @@ impl Query {
         let session = Session::of(ctx)?;
         let look = ctx.look_ahead();
         let (columns, wanted) = (list_columns(&look), ListSelection::of(&look));
-        let page = PageArguments { first, after, last, before };
+        let page = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        };
         let answer = async {
             let list = product_list(&establishment_id, filter)?;
             let shape = list.shape(session);
@@ -197,7 +220,12 @@ impl Query {
         let session = Session::of(ctx)?;
         let look = ctx.look_ahead();
         let (columns, wanted) = (list_columns(&look), ListSelection::of(&look));
-        let page = PageArguments { first, after, last, before };
+        let page = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        };
         let answer = async {
             let shape = establishments::shape(session);
             let window = page.window(&shape, ctx.data_unchecked::<Arc<Limits>>())?;
@@ -214,20 +242,26 @@ async fn node(session: &Session, ctx: &Context<'_>, id: &ID) -> Result<Option<No
     // A key that the type cannot have names nothing.
     match kind {
         Kind::Order => {
-            let Ok(order) = key.parse::<OrderId>() else { return Ok(None) };
+            let Ok(order) = key.parse::<OrderId>() else {
+                return Ok(None);
+            };
             let selection = OrderSelection::of(&[look]);
             let row = orders::by_id(session, order, &selection.columns).await?;
             Ok(first(with_timelines(session, row, &selection).await?).map(Node::Order))
         }
         Kind::Product => {
-            let Ok(product) = key.parse::<ProductId>() else { return Ok(None) };
+            let Ok(product) = key.parse::<ProductId>() else {
+                return Ok(None);
+            };
             let mut columns = Columns::default();
             columns.add_selected(&look);
             let row = products::by_id(session, &product, &columns).await?;
             Ok(row.map(|row| Node::Product(Product(row))))
         }
         Kind::Establishment => {
-            let Ok(establishment) = key.parse::<EstablishmentId>() else { return Ok(None) };
+            let Ok(establishment) = key.parse::<EstablishmentId>() else {
+                return Ok(None);
+            };
             let mut columns = Columns::default();
             columns.add_selected(&look);
             let row = establishments::by_id(session, &establishment, &columns).await?;
@@ -265,7 +299,13 @@ fn first(orders: Vec<Order>) -> Option<Order> {
 fn order_list(establishment: &ID, filter: Option<OrderFilter>) -> Result<OrderList, Error> {
     let establishment = id::key(Kind::Establishment, establishment)?;
     let Some(filter) = filter else {
-        return Ok(OrderList { establishment, status: Vec::new(), from: None, to: None, text: None });
+        return Ok(OrderList {
+            establishment,
+            status: Vec::new(),
+            from: None,
+            to: None,
+            text: None,
+        });
     };
     let mut status: Vec<domain::order::OrderStatus> =
         filter.status.unwrap_or_default().into_iter().map(Into::into).collect();
@@ -283,10 +323,21 @@ fn order_list(establishment: &ID, filter: Option<OrderFilter>) -> Result<OrderLi
 fn product_list(establishment: &ID, filter: Option<ProductFilter>) -> Result<ProductList, Error> {
     let establishment = id::key(Kind::Establishment, establishment)?;
     let Some(filter) = filter else {
-        return Ok(ProductList { establishment, available: None, category: None });
+        return Ok(ProductList {
+            establishment,
+            available: None,
+            category: None,
+        });
     };
-    let category = filter.category.map(|text| search_text("filter.category", text)).transpose()?;
-    Ok(ProductList { establishment, available: filter.available, category })
+    let category = filter
+        .category
+        .map(|text| search_text("filter.category", text))
+        .transpose()?;
+    Ok(ProductList {
+        establishment,
+        available: filter.available,
+        category,
+    })
 }
 
 /// Text that can stand in a condition: PostgreSQL's cannot hold NUL.
@@ -304,7 +355,9 @@ fn check_days(from: BusinessDate, to: BusinessDate, longest: u32) -> Result<(), 
         return Err(Error::bad_input("`from` must not be after `to`."));
     }
     if (to.0 - from.0).num_days() >= i64::from(longest) {
-        return Err(Error::bad_input(format!("`from` to `to` may span at most {longest} days.")));
+        return Err(Error::bad_input(format!(
+            "`from` to `to` may span at most {longest} days."
+        )));
     }
     Ok(())
 }

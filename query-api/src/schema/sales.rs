@@ -48,9 +48,16 @@ mod tests {
 
     #[test]
     fn averages_round_half_up() {
-        for (sum, count, expected) in
-            [(10, 4, 3), (9, 4, 2), (11, 4, 3), (1, 2, 1), (0, 3, 0), (100, 3, 33), (200, 3, 67), (i64::MAX, 1, i64::MAX)]
-        {
+        for (sum, count, expected) in [
+            (10, 4, 3),
+            (9, 4, 2),
+            (11, 4, 3),
+            (1, 2, 1),
+            (0, 3, 0),
+            (100, 3, 33),
+            (200, 3, 67),
+            (i64::MAX, 1, i64::MAX),
+        ] {
             assert_eq!(average(sum, count), expected, "{sum}/{count}");
         }
     }

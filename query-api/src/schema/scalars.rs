@@ -14,9 +14,10 @@ pub(crate) struct BigInt(pub(crate) i64);
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::Number(number) => {
-                number.as_i64().map(Self).ok_or_else(|| InputValueError::custom("must be a whole number"))
-            }
+            Value::Number(number) => number
+                .as_i64()
+                .map(Self)
+                .ok_or_else(|| InputValueError::custom("must be a whole number")),
             _ => Err(InputValueError::expected_type(value)),
         }
     }
@@ -45,7 +46,10 @@ fn parse_date(text: &str) -> Option<Date> {
     text.parse::<NaiveDate>().ok().filter(|_| plain).map(Date::from)
 }
 
-#[Scalar(name = "Date", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339#section-5.6")]
+#[Scalar(
+    name = "Date",
+    specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339#section-5.6"
+)]
 /// A day on the establishment's calendar, as `YYYY-MM-DD`.
 impl ScalarType for Date {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -80,7 +84,10 @@ fn parse_time(text: &str) -> Option<DateTime> {
     text.parse().ok().map(DateTime)
 }
 
-#[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
+#[Scalar(
+    name = "DateTime",
+    specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339"
+)]
 /// A point in time, RFC 3339. Answers are in UTC with microseconds, such as
 /// `2026-01-31T12:00:00.000000Z`; arguments may use any offset.
 impl ScalarType for DateTime {
@@ -108,7 +115,14 @@ mod tests {
     #[test]
     fn only_plain_dates_and_times_are_taken() {
         assert!(parse_date("2026-01-31").is_some());
-        for bad in ["2026-02-30", "2026-1-31", "+2026-01-31", "2026-01-31T00:00:00Z", "", "12026-01-1"] {
+        for bad in [
+            "2026-02-30",
+            "2026-1-31",
+            "+2026-01-31",
+            "2026-01-31T00:00:00Z",
+            "",
+            "12026-01-1",
+        ] {
             assert!(parse_date(bad).is_none(), "{bad}");
         }
         assert!(parse_time("2026-01-31T12:00:00+02:00").is_some());

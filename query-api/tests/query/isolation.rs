@@ -10,12 +10,22 @@ async fn world() -> World {
         let word = format!("canary-{tenant}");
         insert_catalogue(&world, tenant, &word).await;
         for number in 1..=5 {
-            OrderRow { word: word.clone(), ..OrderRow::new(tenant, number) }.insert(&world).await;
+            OrderRow {
+                word: word.clone(),
+                ..OrderRow::new(tenant, number)
+            }
+            .insert(&world)
+            .await;
         }
     }
     // What only beta has.
     for number in 6..=9 {
-        OrderRow { word: "canary-beta".to_owned(), ..OrderRow::new("beta", number) }.insert(&world).await;
+        OrderRow {
+            word: "canary-beta".to_owned(),
+            ..OrderRow::new("beta", number)
+        }
+        .insert(&world)
+        .await;
     }
     world
         .execute(
@@ -34,7 +44,10 @@ async fn world() -> World {
 
 fn clean(answer: &Answer, asked: &str) {
     for place in [answer.text.clone(), format!("{:?}", answer.headers)] {
-        assert!(!place.contains("canary-beta") && !place.contains("987654321"), "{asked}\n{place}");
+        assert!(
+            !place.contains("canary-beta") && !place.contains("987654321"),
+            "{asked}\n{place}"
+        );
         assert!(!place.contains("\"parked\""), "{asked}\n{place}");
     }
 }
@@ -82,7 +95,17 @@ async fn given_anothers_ids_and_cursors_in_every_argument_then_nothing_comes_bac
     let data = harvest.data();
     let mut strings = Vec::new();
     collect(&data, &mut strings);
-    strings.extend(["hidden", "secret", "beta", "beta/hidden", "' OR tenant_id = 'beta", "canary-beta"].map(str::to_owned));
+    strings.extend(
+        [
+            "hidden",
+            "secret",
+            "beta",
+            "beta/hidden",
+            "' OR tenant_id = 'beta",
+            "canary-beta",
+        ]
+        .map(str::to_owned),
+    );
     assert!(strings.len() > 15);
 
     let queries = [
@@ -106,7 +129,10 @@ async fn given_anothers_ids_and_cursors_in_every_argument_then_nothing_comes_bac
             // What the client sent itself may come back in nothing but its own variables' place.
             let asked = format!("{query} with {value}");
             if value.contains("canary-beta") {
-                assert!(!answer.text.contains("Ada canary-beta") && !answer.text.contains("note canary-beta"), "{asked}");
+                assert!(
+                    !answer.text.contains("Ada canary-beta") && !answer.text.contains("note canary-beta"),
+                    "{asked}"
+                );
                 assert!(!answer.text.contains("\"number\""), "{asked}: {}", answer.text);
             } else {
                 clean(&answer, &asked);
@@ -116,8 +142,13 @@ async fn given_anothers_ids_and_cursors_in_every_argument_then_nothing_comes_bac
     }
     // Anothers' position tells nothing and is refused, unless both live in one slot.
     assert_ne!(slot("alpha"), slot("beta"));
-    let mut request = post(&world.token("alpha"), &json!({ "query": "{ establishments { nodes { name } } }" }));
-    request.headers_mut().insert("comanda-position", position.parse().unwrap());
+    let mut request = post(
+        &world.token("alpha"),
+        &json!({ "query": "{ establishments { nodes { name } } }" }),
+    );
+    request
+        .headers_mut()
+        .insert("comanda-position", position.parse().unwrap());
     let answer = world.send(request).await;
     assert_eq!(answer.status.as_u16(), 400);
     clean(&answer, "beta's position");
@@ -128,8 +159,14 @@ async fn given_anothers_cursors_then_they_are_refused_clearly() {
     let world = world().await;
     let query = "query($a: String) { orders(establishmentId: \"main\", first: 1, after: $a) { nodes { number } pageInfo { endCursor } } }";
     let cursor = world.query("beta", query, json!({})).await.data()["orders"]["pageInfo"]["endCursor"].clone();
-    assert_eq!(world.query("alpha", query, json!({ "a": cursor })).await.code(), "INVALID_CURSOR");
-    assert_eq!(world.query("beta", query, json!({ "a": cursor })).await.data()["orders"]["nodes"][0]["number"], 8);
+    assert_eq!(
+        world.query("alpha", query, json!({ "a": cursor })).await.code(),
+        "INVALID_CURSOR"
+    );
+    assert_eq!(
+        world.query("beta", query, json!({ "a": cursor })).await.data()["orders"]["nodes"][0]["number"],
+        8
+    );
 }
 
 fn collect(value: &Value, strings: &mut Vec<String>) {
@@ -139,4 +176,16 @@ fn collect(value: &Value, strings: &mut Vec<String>) {
         Value::Object(fields) => fields.values().for_each(|value| collect(value, strings)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The scan is worth something: a row that lies with the wrong tenant is found.
+#[tokio::test]
+#[should_panic(expected = "canary-beta")]
+async fn given_a_leak_then_the_scan_finds_it() {
+    let world = world().await;
+    world
+        .execute("UPDATE orders_g1.orders SET tenant_id = 'alpha' WHERE tenant_id = 'beta' AND number = 9")
+        .await;
+    let query = format!("{{ orders(establishmentId: \"main\") {{ nodes {{ {ORDER} }} }} }}");
+    clean(&world.query("alpha", &query, json!({})).await, &query);
 }

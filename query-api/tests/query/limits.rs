@@ -38,7 +38,10 @@ async fn given_documents_made_to_hurt_then_each_is_refused_with_its_limit() {
 async fn given_a_cycle_of_fragments_then_it_is_refused() {
     let world = World::new().await;
     let query = "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }";
-    assert_eq!(world.query("dev", query, json!({})).await.code(), "GRAPHQL_VALIDATION_FAILED");
+    assert_eq!(
+        world.query("dev", query, json!({})).await.code(),
+        "GRAPHQL_VALIDATION_FAILED"
+    );
     let unused = "{ __typename } fragment A on Query { ...B } fragment B on Query { ...A }";
     assert_eq!(world.query("dev", unused, json!({})).await.status, 400);
 }
@@ -46,14 +49,25 @@ async fn given_a_cycle_of_fragments_then_it_is_refused() {
 #[tokio::test]
 async fn given_an_answer_then_it_says_what_the_query_cost() {
     let world = World::new().await;
-    let answer = world.query("dev", "{ orders(establishmentId: \"main\", first: 7) { nodes { number } } }", json!({})).await;
-    assert_eq!(answer.json()["extensions"]["cost"], json!({ "requested": 8, "limit": 5000 }));
+    let answer = world
+        .query(
+            "dev",
+            "{ orders(establishmentId: \"main\", first: 7) { nodes { number } } }",
+            json!({}),
+        )
+        .await;
+    assert_eq!(
+        answer.json()["extensions"]["cost"],
+        json!({ "requested": 8, "limit": 5000 })
+    );
 }
 
 #[tokio::test]
 async fn given_the_introspection_of_the_usual_tools_then_it_is_allowed() {
     let world = World::new().await;
-    let type_ref = (0..9).fold("kind name".to_owned(), |inner, _| format!("kind name ofType {{ {inner} }}"));
+    let type_ref = (0..9).fold("kind name".to_owned(), |inner, _| {
+        format!("kind name ofType {{ {inner} }}")
+    });
     let query = format!(
         "query IntrospectionQuery {{ __schema {{ queryType {{ name }} mutationType {{ name }} subscriptionType {{ name }}
            types {{ ...FullType }} directives {{ name description isRepeatable locations args(includeDeprecated: true) {{ ...InputValue }} }} }} }}

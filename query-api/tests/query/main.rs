@@ -1,5 +1,7 @@
 //! The query API on a real PostgreSQL, by HTTP.
 
+#![allow(clippy::unwrap_used, reason = "what fails here ends the test that needs it")]
+
 mod answers;
 mod http_spec;
 mod isolation;

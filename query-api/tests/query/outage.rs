@@ -12,7 +12,10 @@ const QUERY: &str = "{ establishments { nodes { key } } }";
 #[tokio::test]
 async fn given_a_store_that_is_down_then_queries_are_503_and_introspection_still_works() {
     let world = World::new().await;
-    let options = PoolOptions { acquire_timeout: Duration::from_millis(300), ..PoolOptions::default() };
+    let options = PoolOptions {
+        acquire_timeout: Duration::from_millis(300),
+        ..PoolOptions::default()
+    };
     let stores = ReadStores::connect([("gone".to_owned(), "postgres://nobody@127.0.0.1:1/none")], &options).unwrap();
     assert!(stores.health().await[0].fault.is_some());
     let router = query_api::router(QueryApi::new(stores, verifier(), &QuerySettings::default()));
@@ -25,7 +28,10 @@ async fn given_a_store_that_is_down_then_queries_are_503_and_introspection_still
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert!(!answer.text.contains("127.0.0.1"), "{}", answer.text);
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "only the first waits for a connection");
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "only the first waits for a connection"
+    );
     assert_eq!(ask("{ __schema { queryType { name } } }").await.status, 200);
     assert_eq!(ask("{ nonsense }").await.code(), "GRAPHQL_VALIDATION_FAILED");
 }
@@ -34,9 +40,13 @@ async fn given_a_store_that_is_down_then_queries_are_503_and_introspection_still
 async fn given_a_store_that_goes_away_and_comes_back_then_so_do_answers() {
     let world = World::new().await;
     assert_eq!(world.query("dev", QUERY, json!({})).await.status, 200);
-    world.execute("ALTER TABLE establishments_g1.establishments RENAME TO hidden").await;
+    world
+        .execute("ALTER TABLE establishments_g1.establishments RENAME TO hidden")
+        .await;
     assert_eq!(world.query("dev", QUERY, json!({})).await.status, 503);
-    world.execute("ALTER TABLE establishments_g1.hidden RENAME TO establishments").await;
+    world
+        .execute("ALTER TABLE establishments_g1.hidden RENAME TO establishments")
+        .await;
     assert_eq!(world.query("dev", QUERY, json!({})).await.status, 200);
     world
         .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'comanda-query-api' AND datname = current_database()")
@@ -60,11 +70,20 @@ async fn given_no_generation_yet_then_queries_are_503() {
 #[tokio::test]
 async fn given_a_statement_that_takes_too_long_then_it_is_cut_and_the_client_told_to_wait() {
     let world = World::new().await;
-    let options = PoolOptions { statement_timeout: Duration::from_millis(50), ..PoolOptions::default() };
+    let options = PoolOptions {
+        statement_timeout: Duration::from_millis(50),
+        ..PoolOptions::default()
+    };
     let stores = ReadStores::connect([("slow".to_owned(), world.url.as_str())], &options).unwrap();
     let router = query_api::router(QueryApi::new(stores, verifier(), &QuerySettings::default()));
     let mut lock = world.pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE establishments_g1.establishments").execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE establishments_g1.establishments")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     let answer = send(&router, post(&world.token("dev"), &json!({ "query": QUERY }))).await;
-    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (503, Some("overloaded")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["code"].as_str()),
+        (503, Some("overloaded"))
+    );
 }

@@ -30,10 +30,17 @@ fn cases() -> impl Strategy<Value = Case> {
 
 #[test]
 fn given_any_orders_when_walked_in_pages_then_both_directions_are_the_sorted_list() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let world = runtime.block_on(World::new());
     let tenants = std::cell::Cell::new(0);
-    let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 40,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let outcome = TestRunner::new(config).run(&cases(), |case| {
         tenants.set(tenants.get() + 1);
         runtime.block_on(check(&world, &format!("tenant-{}", tenants.get()), &case));
@@ -59,9 +66,9 @@ async fn check(world: &World, tenant: &str, case: &Case) {
     }
     expected.sort_unstable();
     let expected: Vec<String> = expected.into_iter().map(|(_, id)| id.to_string()).collect();
-    let filter = case.status.as_ref().map(|wanted| {
-        json!({ "status": wanted.iter().map(|status| STATUSES[*status].to_uppercase()).collect::<Vec<_>>() })
-    });
+    let filter = case.status.as_ref().map(
+        |wanted| json!({ "status": wanted.iter().map(|status| STATUSES[*status].to_uppercase()).collect::<Vec<_>>() }),
+    );
     let forward = walk(world, tenant, &filter, case.size, &expected, true).await;
     let backward = walk(world, tenant, &filter, case.size, &expected, false).await;
     assert_eq!(forward, expected, "{case:?}");
@@ -87,11 +94,24 @@ async fn walk(
         let mut page = world.query(tenant, PAGE, variables).await.data()["orders"].take();
         let info = page["pageInfo"].take();
         let edges = page["edges"].as_array().unwrap();
-        let keys: Vec<String> = edges.iter().map(|edge| edge["node"]["key"].as_str().unwrap().to_owned()).collect();
+        let keys: Vec<String> = edges
+            .iter()
+            .map(|edge| edge["node"]["key"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(page["totalCount"], expected.len());
-        assert_eq!(info["startCursor"], edges.first().map_or(Value::Null, |edge| edge["cursor"].clone()));
-        assert_eq!(info["endCursor"], edges.last().map_or(Value::Null, |edge| edge["cursor"].clone()));
-        let before = if forward { found.len() } else { expected.len().saturating_sub(found.len() + keys.len()) };
+        assert_eq!(
+            info["startCursor"],
+            edges.first().map_or(Value::Null, |edge| edge["cursor"].clone())
+        );
+        assert_eq!(
+            info["endCursor"],
+            edges.last().map_or(Value::Null, |edge| edge["cursor"].clone())
+        );
+        let before = if forward {
+            found.len()
+        } else {
+            expected.len().saturating_sub(found.len() + keys.len())
+        };
         let after = expected.len() - before - keys.len();
         assert_eq!(info["hasPreviousPage"], before > 0, "forward: {forward}");
         assert_eq!(info["hasNextPage"], after > 0, "forward: {forward}");
@@ -118,10 +138,20 @@ async fn given_rows_that_come_and_go_then_pages_neither_repeat_nor_skip_the_othe
     let first = world.query("dev", PAGE, json!({ "first": 3 })).await.data();
     OrderRow::new("dev", 99).insert(&world).await;
     // The row that the cursor points to leaves the list.
-    world.execute("DELETE FROM orders_g1.orders WHERE number IN (4, 6)").await;
+    world
+        .execute("DELETE FROM orders_g1.orders WHERE number IN (4, 6)")
+        .await;
     let after = first["orders"]["pageInfo"]["endCursor"].clone();
-    let second = world.query("dev", PAGE, json!({ "first": 3, "after": after })).await.data();
-    let keys: Vec<_> = second["orders"]["edges"].as_array().unwrap().iter().map(|edge| edge["node"]["key"].clone()).collect();
+    let second = world
+        .query("dev", PAGE, json!({ "first": 3, "after": after }))
+        .await
+        .data();
+    let keys: Vec<_> = second["orders"]["edges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|edge| edge["node"]["key"].clone())
+        .collect();
     let key = |number: u128| json!(Uuid::from_u128(number).to_string());
     assert_eq!(keys, [key(3), key(2), key(1)]);
     assert_eq!(second["orders"]["pageInfo"]["hasPreviousPage"], true);
@@ -143,19 +173,47 @@ async fn given_page_arguments_that_make_no_sense_then_they_are_refused() {
         json!({ "after": cursor, "last": 1 }),
         json!({ "after": cursor, "before": cursor }),
     ] {
-        assert_eq!(world.query("dev", PAGE, variables.clone()).await.code(), "BAD_USER_INPUT", "{variables}");
+        assert_eq!(
+            world.query("dev", PAGE, variables.clone()).await.code(),
+            "BAD_USER_INPUT",
+            "{variables}"
+        );
     }
-    for bad in ["", "garbage", "AQAAAAAAAAAA", "\u{0}", "../../etc/passwd", &"A".repeat(10_000)] {
-        assert_eq!(world.query("dev", PAGE, json!({ "after": bad })).await.code(), "INVALID_CURSOR", "{bad:?}");
+    for bad in [
+        "",
+        "garbage",
+        "AQAAAAAAAAAA",
+        "\u{0}",
+        "../../etc/passwd",
+        &"A".repeat(10_000),
+    ] {
+        assert_eq!(
+            world.query("dev", PAGE, json!({ "after": bad })).await.code(),
+            "INVALID_CURSOR",
+            "{bad:?}"
+        );
     }
     // A cursor of the same list with another filter, or of another list.
-    for variables in [json!({ "after": cursor, "f": { "status": ["PLACED"] } }), json!({ "before": cursor, "f": { "text": "ada" } })] {
-        assert_eq!(world.query("dev", PAGE, variables.clone()).await.code(), "INVALID_CURSOR", "{variables}");
+    for variables in [
+        json!({ "after": cursor, "f": { "status": ["PLACED"] } }),
+        json!({ "before": cursor, "f": { "text": "ada" } }),
+    ] {
+        assert_eq!(
+            world.query("dev", PAGE, variables.clone()).await.code(),
+            "INVALID_CURSOR",
+            "{variables}"
+        );
     }
     let products = "query($c: String) { products(establishmentId: \"main\", after: $c) { nodes { id } } }";
-    assert_eq!(world.query("dev", products, json!({ "c": cursor })).await.code(), "INVALID_CURSOR");
+    assert_eq!(
+        world.query("dev", products, json!({ "c": cursor })).await.code(),
+        "INVALID_CURSOR"
+    );
     let elsewhere = "query($c: String) { orders(establishmentId: \"side\", after: $c) { nodes { id } } }";
-    assert_eq!(world.query("dev", elsewhere, json!({ "c": cursor })).await.code(), "INVALID_CURSOR");
+    assert_eq!(
+        world.query("dev", elsewhere, json!({ "c": cursor })).await.code(),
+        "INVALID_CURSOR"
+    );
 }
 
 #[tokio::test]
@@ -187,9 +245,19 @@ async fn given_products_and_establishments_then_they_page_by_key_in_both_directi
                 "{{ list: {list}{arguments}) {{ nodes {{ key }} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }}"
             );
             let list = world.query("dev", &query, json!({})).await.data()["list"].take();
-            let keys: String = list["nodes"].as_array().unwrap().iter().map(|node| node["key"].as_str().unwrap()).collect();
+            let keys: String = list["nodes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|node| node["key"].as_str().unwrap())
+                .collect();
             let info = &list["pageInfo"];
-            (keys, info["hasPreviousPage"] == true, info["hasNextPage"] == true, info.clone())
+            (
+                keys,
+                info["hasPreviousPage"] == true,
+                info["hasNextPage"] == true,
+                info.clone(),
+            )
         };
         let (keys, previous, next, info) = page("first: 2").await;
         assert_eq!((keys.as_str(), previous, next), ("ab", false, true));

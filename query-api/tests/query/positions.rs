@@ -21,7 +21,9 @@ fn token(incarnation: i32, position: i64) -> String {
 
 async fn ask(world: &World, router: &Router, query: &str, position: &str) -> Answer {
     let mut request = post(&world.token("dev"), &json!({ "query": query }));
-    request.headers_mut().insert("comanda-position", position.parse().unwrap());
+    request
+        .headers_mut()
+        .insert("comanda-position", position.parse().unwrap());
     send(router, request).await
 }
 
@@ -30,15 +32,32 @@ async fn given_checkpoints_then_every_answer_carries_the_furthest_it_showed() {
     let world = World::new().await;
     world.checkpoint("dev", "orders", 1, 12).await;
     world.checkpoint("dev", "daily_sales", 1, 10).await;
-    assert_eq!(world.query("dev", ORDERS, json!({})).await.header("comanda-position"), token(1, 12));
+    assert_eq!(
+        world.query("dev", ORDERS, json!({})).await.header("comanda-position"),
+        token(1, 12)
+    );
     let both = world.query("dev", BOTH, json!({})).await;
-    assert_eq!(both.header("comanda-position"), token(1, 12), "returning it must not lead behind the orders shown");
+    assert_eq!(
+        both.header("comanda-position"),
+        token(1, 12),
+        "returning it must not lead behind the orders shown"
+    );
     let untouched = world.query("dev", "{ __typename }", json!({})).await;
     assert_eq!(untouched.header("comanda-position"), token(1, 0));
     let refused = world.query("dev", "{ nonsense }", json!({})).await;
     assert_eq!(refused.header("comanda-position"), token(1, 0));
-    assert_eq!(ask(&world, &world.router, "{ __typename }", &token(1, 99)).await.header("comanda-position"), token(1, 99));
-    assert_eq!(ask(&world, &world.router, ORDERS, &token(1, 3)).await.header("comanda-position"), token(1, 12));
+    assert_eq!(
+        ask(&world, &world.router, "{ __typename }", &token(1, 99))
+            .await
+            .header("comanda-position"),
+        token(1, 99)
+    );
+    assert_eq!(
+        ask(&world, &world.router, ORDERS, &token(1, 3))
+            .await
+            .header("comanda-position"),
+        token(1, 12)
+    );
 }
 
 #[tokio::test]
@@ -91,10 +110,16 @@ impl Progress for Eager {
 async fn given_a_notifier_then_a_waiting_request_wakes_by_it() {
     let world = World::new().await;
     let waited_for = Arc::new(AtomicUsize::new(0));
-    let eager = Eager { pool: world.pool.clone(), waited_for: Arc::clone(&waited_for) };
+    let eager = Eager {
+        pool: world.pool.clone(),
+        waited_for: Arc::clone(&waited_for),
+    };
     let router = world.told_by(&quick(), eager);
     let answer = ask(&world, &router, ORDERS, &token(1, 7)).await;
-    assert_eq!((answer.status.as_u16(), answer.header("comanda-position")), (200, token(1, 7).as_str()));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("comanda-position")),
+        (200, token(1, 7).as_str())
+    );
     assert!(waited_for.load(Ordering::Relaxed) >= 1);
 }
 
@@ -105,7 +130,10 @@ async fn given_a_watch_channel_then_it_is_a_notifier_that_misses_nothing() {
     sender.send_replace(1);
     earlier.await;
     let later = receiver.moved();
-    assert!(later.now_or_never().is_none(), "what was before the call does not count");
+    assert!(
+        later.now_or_never().is_none(),
+        "what was before the call does not count"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +143,10 @@ async fn given_a_position_that_is_not_reached_then_the_answer_says_so() {
     world.checkpoint("dev", "daily_sales", 1, 3).await;
     assert_eq!(ask(&world, &world.router, ORDERS, &token(1, 5)).await.status, 200);
     let answer = ask(&world, &world.router, BOTH, &token(1, 5)).await;
-    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "POSITION_NOT_REACHED"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.code().as_str()),
+        (503, "POSITION_NOT_REACHED")
+    );
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.header("comanda-position"), token(1, 5));
     let body = answer.json();
@@ -131,22 +162,44 @@ async fn given_a_timeline_then_its_own_read_model_is_waited_for() {
     world.checkpoint("dev", "order_timeline", 1, 4).await;
     let order = "{ order(id: \"00000000-0000-0000-0000-000000000001\") { number } }";
     assert_eq!(ask(&world, &world.router, order, &token(1, 5)).await.status, 200);
-    let timeline = "{ order(id: \"00000000-0000-0000-0000-000000000001\") { ...T } } fragment T on Order { timeline { status } }";
-    assert_eq!(ask(&world, &world.router, timeline, &token(1, 5)).await.code(), "POSITION_NOT_REACHED");
+    let timeline =
+        "{ order(id: \"00000000-0000-0000-0000-000000000001\") { ...T } } fragment T on Order { timeline { status } }";
+    assert_eq!(
+        ask(&world, &world.router, timeline, &token(1, 5)).await.code(),
+        "POSITION_NOT_REACHED"
+    );
 }
 
 #[tokio::test]
 async fn given_tokens_that_are_garbage_or_anothers_then_they_are_refused() {
     let world = World::new().await;
     let other = if slot("dev").0 == 0 { 1 } else { 0 };
-    for bad in ["", "x", "1.1", "1.1.1.1", "99999.1.1", "-1.1.1", &format!("{other}.1.1"), &token(0, 1), &token(1, -1)] {
+    for bad in [
+        "",
+        "x",
+        "1.1",
+        "1.1.1.1",
+        "99999.1.1",
+        "-1.1.1",
+        &format!("{other}.1.1"),
+        &token(0, 1),
+        &token(1, -1),
+    ] {
         let answer = ask(&world, &world.router, ORDERS, bad).await;
-        assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (400, Some("invalid_parameter")), "{bad}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["code"].as_str()),
+            (400, Some("invalid_parameter")),
+            "{bad}"
+        );
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
     let mut request = post(&world.token("dev"), &json!({ "query": ORDERS }));
-    request.headers_mut().append("comanda-position", token(1, 0).parse().unwrap());
-    request.headers_mut().append("comanda-position", token(1, 1).parse().unwrap());
+    request
+        .headers_mut()
+        .append("comanda-position", token(1, 0).parse().unwrap());
+    request
+        .headers_mut()
+        .append("comanda-position", token(1, 1).parse().unwrap());
     assert_eq!(world.send(request).await.status, 400);
 }
 
@@ -158,7 +211,10 @@ async fn given_a_restored_log_then_the_answer_warns_that_the_write_may_be_lost()
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["extensions"]["restored"], true);
     assert_eq!(answer.header("comanda-position"), token(2, 9));
-    assert_eq!(ask(&world, &world.router, ORDERS, &token(3, 5)).await.code(), "POSITION_NOT_REACHED");
+    assert_eq!(
+        ask(&world, &world.router, ORDERS, &token(3, 5)).await.code(),
+        "POSITION_NOT_REACHED"
+    );
 }
 
 #[tokio::test]
@@ -174,12 +230,17 @@ async fn given_parked_streams_then_their_tenant_is_told_for_the_models_it_touche
     };
     world.execute(&park("neighbour")).await;
     let clean = world.query("dev", ORDERS, json!({})).await;
-    assert!(clean.json()["extensions"].get("parked").is_none(), "a neighbour's in the same slot is not ours");
+    assert!(
+        clean.json()["extensions"].get("parked").is_none(),
+        "a neighbour's in the same slot is not ours"
+    );
     world.execute(&park("dev")).await;
     let told = world.query("dev", BOTH, json!({})).await;
     assert_eq!(told.json()["extensions"]["parked"], json!(["orders"]));
     assert!(!told.text.contains("secret"));
-    let other = world.query("dev", "{ establishments { nodes { key } } }", json!({})).await;
+    let other = world
+        .query("dev", "{ establishments { nodes { key } } }", json!({}))
+        .await;
     assert!(other.json()["extensions"].get("parked").is_none());
 }
 
@@ -187,7 +248,10 @@ async fn given_parked_streams_then_their_tenant_is_told_for_the_models_it_touche
 async fn given_a_switch_of_generations_then_requests_read_the_new_one() {
     let world = World::new().await;
     OrderRow::new("dev", 1).insert(&world).await;
-    assert_eq!(world.query("dev", ORDERS, json!({})).await.data()["orders"]["nodes"], json!([{ "number": 1 }]));
+    assert_eq!(
+        world.query("dev", ORDERS, json!({})).await.data()["orders"]["nodes"],
+        json!([{ "number": 1 }])
+    );
     let mut connection = PgConnection::connect(&world.url).await.unwrap();
     create_generation(&mut connection, "orders", 2).await;
     world.execute("INSERT INTO orders_g2.orders SELECT tenant_id, order_id, establishment_id, number + 100, business_date,

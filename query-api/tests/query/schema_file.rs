@@ -19,7 +19,9 @@ fn given_the_types_then_the_committed_schema_says_the_same() {
 fn given_the_fixed_core_then_every_field_has_its_type() {
     let sdl: String = query_api::sdl().lines().map(str::trim).collect::<Vec<_>>().join("\n");
     let of = |name: &str| {
-        let start = sdl.find(&format!("\ntype {name} {{")).or_else(|| sdl.find(&format!("\ntype {name} implements")));
+        let start = sdl
+            .find(&format!("\ntype {name} {{"))
+            .or_else(|| sdl.find(&format!("\ntype {name} implements")));
         let rest = &sdl[start.unwrap_or_else(|| panic!("{name}"))..];
         rest[..rest.find("\n}").unwrap()].to_owned()
     };
@@ -35,14 +37,26 @@ fn given_the_fixed_core_then_every_field_has_its_type() {
             "OrderItem",
             "id: ID!, productId: ID, name: String!, quantity: Int!, unitPrice: Money!, lineTotal: Money!, note: String",
         ),
-        ("DailySales", "date: Date!, orders: Int!, sales: Money!, averageTicket: Money!, uniqueCustomers: Int!"),
+        (
+            "DailySales",
+            "date: Date!, orders: Int!, sales: Money!, averageTicket: Money!, uniqueCustomers: Int!",
+        ),
     ] {
         let text = of(name);
         for field in fields.split(", ") {
             assert!(text.lines().any(|line| line == field.trim()), "{name}.{field}\n{text}");
         }
     }
-    for status in ["PLACED", "ACCEPTED", "PREPARING", "READY", "OUT_FOR_DELIVERY", "COMPLETED", "REJECTED", "CANCELLED"] {
+    for status in [
+        "PLACED",
+        "ACCEPTED",
+        "PREPARING",
+        "READY",
+        "OUT_FOR_DELIVERY",
+        "COMPLETED",
+        "REJECTED",
+        "CANCELLED",
+    ] {
         assert!(sdl.lines().any(|line| line == status), "{status}");
     }
 }
@@ -73,13 +87,19 @@ fn declares(text: &str) -> bool {
 }
 
 fn is_builtin(text: &str) -> bool {
-    ["Boolean", "Float", "ID", "Int", "String"].iter().any(|name| text == format!("scalar {name}"))
+    ["Boolean", "Float", "ID", "Int", "String"]
+        .iter()
+        .any(|name| text == format!("scalar {name}"))
 }
 
 #[test]
 fn given_any_error_code_then_the_documentation_says_what_to_do() {
     let page = include_str!("../../../docs/graphql.md");
     for code in query_api::Code::ALL {
-        assert!(page.contains(&format!("\n| `{}` |", code.as_str())), "{}", code.as_str());
+        assert!(
+            page.contains(&format!("\n| `{}` |", code.as_str())),
+            "{}",
+            code.as_str()
+        );
     }
 }

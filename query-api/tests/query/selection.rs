@@ -40,7 +40,8 @@ impl<S: tracing::Subscriber> Layer<S> for Listen {
 async fn statements(world: &World, query: &str) -> Vec<String> {
     static LISTENING: Once = Once::new();
     // One for the whole process: what a thread without its own would miss depends on the others.
-    LISTENING.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Listen)).unwrap());
+    LISTENING
+        .call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Listen)).unwrap());
     world.query("dev", query, json!({})).await.data();
     STATEMENTS.set(Some(Vec::new()));
     world.query("dev", query, json!({})).await.data();
@@ -60,13 +61,28 @@ async fn world() -> World {
 #[tokio::test]
 async fn given_a_few_fields_then_no_other_column_is_read() {
     let world = world().await;
-    let all = statements(&world, "{ orders(establishmentId: \"main\") { nodes { number status } } }").await;
+    let all = statements(
+        &world,
+        "{ orders(establishmentId: \"main\") { nodes { number status } } }",
+    )
+    .await;
     assert_eq!(all.len(), 1, "{all:#?}");
     let sql = &all[0];
     for selected in ["page.order_id", "page.placed_at", "page.number", "page.status"] {
         assert!(sql.contains(selected), "{selected}: {sql}");
     }
-    for other in ["items", "total", "currency", "customer", "note", "reference", "search", "version", "count(", "EXISTS (SELECT 1 FROM \\\"orders"] {
+    for other in [
+        "items",
+        "total",
+        "currency",
+        "customer",
+        "note",
+        "reference",
+        "search",
+        "version",
+        "count(",
+        "EXISTS (SELECT 1 FROM \\\"orders",
+    ] {
         assert!(!sql.contains(other), "{other}: {sql}");
     }
 }
@@ -93,7 +109,11 @@ async fn given_a_page_with_timelines_then_two_statements_answer_however_long_it_
         );
         let all = statements(&world, &query).await;
         assert_eq!(all.len(), 2, "{all:#?}");
-        assert!(!all[1].contains("actor") && !all[1].contains("recorded_at"), "{}", all[1]);
+        assert!(
+            !all[1].contains("actor") && !all[1].contains("recorded_at"),
+            "{}",
+            all[1]
+        );
     }
 }
 
@@ -105,7 +125,11 @@ async fn given_counts_and_page_info_then_they_are_asked_only_when_selected() {
     assert_eq!(counted.len(), 1);
     assert!(counted[0].contains("count(*)"));
     let plain = statements(&world, &list("nodes { id }")).await;
-    assert!(plain[0].contains("LIMIT 5)") && !plain[0].contains("count(*)"), "{}", plain[0]);
+    assert!(
+        plain[0].contains("LIMIT 5)") && !plain[0].contains("count(*)"),
+        "{}",
+        plain[0]
+    );
     let next = statements(&world, &list("pageInfo { hasNextPage } nodes { id }")).await;
     assert!(next[0].contains("LIMIT 6)"), "{}", next[0]);
 }
@@ -127,5 +151,9 @@ async fn given_every_root_field_then_one_statement_each_and_tenant_first() {
 #[tokio::test]
 async fn given_introspection_then_nothing_is_read() {
     let world = world().await;
-    assert!(statements(&world, "{ __schema { types { name } } __typename }").await.is_empty());
+    assert!(
+        statements(&world, "{ __schema { types { name } } __typename }")
+            .await
+            .is_empty()
+    );
 }

@@ -62,7 +62,10 @@ impl Answer {
     pub(crate) fn code(&self) -> String {
         let body = self.json();
         assert_eq!(body["errors"].as_array().map_or(0, Vec::len), 1, "{}", self.text);
-        body["errors"][0]["extensions"]["code"].as_str().unwrap_or_default().to_owned()
+        body["errors"][0]["extensions"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -74,7 +77,10 @@ pub(crate) fn auth_settings() -> AuthSettings {
         secret_file: None,
         public_key_file: None,
     };
-    AuthSettings { keys: vec![key], ..AuthSettings::default() }
+    AuthSettings {
+        keys: vec![key],
+        ..AuthSettings::default()
+    }
 }
 
 pub(crate) fn verifier() -> Arc<Verifier> {
@@ -83,7 +89,11 @@ pub(crate) fn verifier() -> Arc<Verifier> {
 
 /// Short waits, so that tests of what does not happen end soon.
 pub(crate) fn quick() -> QuerySettings {
-    QuerySettings { position_wait_ms: 100, position_poll_ms: 5, ..QuerySettings::default() }
+    QuerySettings {
+        position_wait_ms: 100,
+        position_poll_ms: 5,
+        ..QuerySettings::default()
+    }
 }
 
 impl World {
@@ -94,14 +104,26 @@ impl World {
     pub(crate) async fn with(settings: QuerySettings) -> Self {
         let url = local_postgres::testing::fresh_database().await;
         let mut connection = PgConnection::connect(&url).await.unwrap();
-        migrations::migrate(migrations::Database::ReadStore, &mut connection).await.unwrap();
+        migrations::migrate(migrations::Database::ReadStore, &mut connection)
+            .await
+            .unwrap();
         for model in MODELS {
             create_generation(&mut connection, model, 1).await;
         }
-        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(2)
+            .connect(&url)
+            .await
+            .unwrap();
         let router = query_api::router(api(&url, &settings));
         let auth = auth_settings();
-        Self { url, pool, router, issuer: Issuer::new(&auth).unwrap(), auth }
+        Self {
+            url,
+            pool,
+            router,
+            issuer: Issuer::new(&auth).unwrap(),
+            auth,
+        }
     }
 
     pub(crate) fn api(&self, settings: &QuerySettings) -> QueryApi {
@@ -118,9 +140,8 @@ impl World {
     }
 
     pub(crate) fn token_for(&self, tenant: &str, establishments: Option<&[&str]>, scopes: &[Scope]) -> String {
-        let ids = |names: &[&str]| -> BTreeSet<_> {
-            names.iter().map(|name| EstablishmentId::new(name).unwrap()).collect()
-        };
+        let ids =
+            |names: &[&str]| -> BTreeSet<_> { names.iter().map(|name| EstablishmentId::new(name).unwrap()).collect() };
         let request = TokenRequest {
             tenant: TenantId::new(tenant).unwrap(),
             subject: ActorId("tester".to_owned()),
@@ -137,7 +158,11 @@ impl World {
     }
 
     pub(crate) async fn query_as(&self, token: &str, query: &str, variables: Value) -> Answer {
-        send(&self.router, post(token, &json!({ "query": query, "variables": variables }))).await
+        send(
+            &self.router,
+            post(token, &json!({ "query": query, "variables": variables })),
+        )
+        .await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -145,7 +170,10 @@ impl World {
     }
 
     pub(crate) async fn execute(&self, sql: &str) {
-        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        sqlx::raw_sql(sql)
+            .execute(&self.pool)
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 
     pub(crate) async fn checkpoint(&self, tenant: &str, model: &str, incarnation: i32, position: i64) {
@@ -164,7 +192,10 @@ impl World {
 }
 
 fn api(url: &str, settings: &QuerySettings) -> QueryApi {
-    let options = PoolOptions { max_connections: 4, ..PoolOptions::default() };
+    let options = PoolOptions {
+        max_connections: 4,
+        ..PoolOptions::default()
+    };
     let stores = ReadStores::connect([("main".to_owned(), url)], &options).unwrap();
     QueryApi::new(stores, verifier(), settings)
 }
@@ -209,7 +240,11 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(bytes.to_vec()).expect("every answer is UTF-8");
-    Answer { status: parts.status, headers: parts.headers, text }
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        text,
+    }
 }
 
 /// An order row with everything in it; change what a test is about.
