@@ -34,7 +34,10 @@ impl Cluster {
         config.check()?;
         std::fs::create_dir_all(&config.folder).map_err(Error::io("create", &config.folder))?;
         // Processes are told apart by the folder they work in, as the kernel writes it.
-        config.folder = config.folder.canonicalize().map_err(Error::io("find", &config.folder))?;
+        config.folder = config
+            .folder
+            .canonicalize()
+            .map_err(Error::io("find", &config.folder))?;
         // What a killed process left behind ends before anything starts on its data.
         if afterwards == Afterwards::Keep {
             drop(Watcher::of(&config.folder, Afterwards::Keep)?);
@@ -48,7 +51,12 @@ impl Cluster {
             match Self::start_nodes(&config, &identity, kept.is_none()).await {
                 Ok(nodes) => {
                     identity.write(&config.folder)?;
-                    return Ok(Self { nodes, ports: identity.ports, folder: config.folder, _watcher: watcher });
+                    return Ok(Self {
+                        nodes,
+                        ports: identity.ports,
+                        folder: config.folder,
+                        _watcher: watcher,
+                    });
                 }
                 // Between finding a free port and using it, another process may take it.
                 Err(error) if error.is_port_taken() && kept.is_none() && tries < 5 => {}
@@ -59,7 +67,10 @@ impl Cluster {
 
     async fn start_nodes(config: &Config, identity: &Identity, fresh: bool) -> Result<Vec<Node>, Error> {
         let ids = (1..=config.nodes).map(NodeId);
-        let nodes: Vec<_> = ids.zip(&identity.ports).map(|(id, ports)| node(config, id, *ports)).collect();
+        let nodes: Vec<_> = ids
+            .zip(&identity.ports)
+            .map(|(id, ports)| node(config, id, *ports))
+            .collect();
         let mut formats = JoinSet::new();
         for node in &nodes {
             write_settings(config, identity, node, fresh)?;
@@ -102,7 +113,10 @@ impl Cluster {
     /// # Errors
     /// [`Error::NoSuchNode`].
     pub fn node(&self, id: u8) -> Result<&Node, Error> {
-        self.nodes.iter().find(|node| node.id.0 == id).ok_or(Error::NoSuchNode(NodeId(id)))
+        self.nodes
+            .iter()
+            .find(|node| node.id.0 == id)
+            .ok_or(Error::NoSuchNode(NodeId(id)))
     }
 
     pub fn nodes(&self) -> &[Node] {
@@ -152,12 +166,20 @@ fn format(config: &Config, id: NodeId, folder: &Path, cluster_id: &str) -> Resul
     tool.args(["format", "--cluster-id", cluster_id, "--config", "server.properties"]);
     if let Some(secure) = &config.secure {
         let (name, password) = (&secure.username, &secure.password);
-        tool.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
+        tool.arg("--add-scram")
+            .arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
     }
-    let said = tool.current_dir(folder).stdin(Stdio::null()).output().map_err(Error::io("format", folder))?;
+    let said = tool
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Error::io("format", folder))?;
     if said.status.success() {
         return Ok(());
     }
     let output = [said.stdout, said.stderr].concat();
-    Err(Error::Format { node: id, output: String::from_utf8_lossy(&output).trim().to_owned() })
+    Err(Error::Format {
+        node: id,
+        output: String::from_utf8_lossy(&output).trim().to_owned(),
+    })
 }

@@ -14,7 +14,11 @@ pub enum Error {
     #[error("a cluster has 1 to 9 nodes, and min.insync <= replication <= nodes")]
     Topology,
     #[error("{} was made for {found} nodes, not {wanted}: give another folder, or remove it", folder.display())]
-    OtherTopology { folder: PathBuf, found: usize, wanted: usize },
+    OtherTopology {
+        folder: PathBuf,
+        found: usize,
+        wanted: usize,
+    },
     #[error("the storage of node {node} could not be formatted: {output}")]
     Format { node: NodeId, output: String },
     #[error("node {node} ended while it started; the end of {}:\n{tail}", log.display())]

@@ -34,18 +34,33 @@ impl Identity {
             }
         };
         let ports = port::free(usize::from(nodes) * 3);
-        let ports = ports.chunks_exact(3).map(|it| Ports { plain: it[0], controller: it[1], secure: it[2] });
-        Self { cluster_id, ports: ports.collect() }
+        let ports = ports.chunks_exact(3).map(|it| Ports {
+            plain: it[0],
+            controller: it[1],
+            secure: it[2],
+        });
+        Self {
+            cluster_id,
+            ports: ports.collect(),
+        }
     }
 
     /// What an earlier start left, if there was one.
     pub(crate) fn read(config: &Config) -> Result<Option<Self>, Error> {
-        let Ok(text) = std::fs::read_to_string(file(&config.folder)) else { return Ok(None) };
-        let Some(found) = Self::parse(&text) else { return Ok(None) };
+        let Ok(text) = std::fs::read_to_string(file(&config.folder)) else {
+            return Ok(None);
+        };
+        let Some(found) = Self::parse(&text) else {
+            return Ok(None);
+        };
         let wanted = usize::from(config.nodes);
         if found.ports.len() != wanted {
             let folder = config.folder.clone();
-            return Err(Error::OtherTopology { folder, found: found.ports.len(), wanted });
+            return Err(Error::OtherTopology {
+                folder,
+                found: found.ports.len(),
+                wanted,
+            });
         }
         Ok(Some(found))
     }
@@ -56,7 +71,10 @@ impl Identity {
     }
 
     fn print(&self) -> String {
-        let ports = self.ports.iter().map(|it| format!("{} {} {}\n", it.plain, it.controller, it.secure));
+        let ports = self
+            .ports
+            .iter()
+            .map(|it| format!("{} {} {}\n", it.plain, it.controller, it.secure));
         format!("{}\n{}", self.cluster_id, ports.collect::<String>())
     }
 
@@ -65,9 +83,16 @@ impl Identity {
         let cluster_id = lines.next()?.to_owned();
         let ports = lines.map(|line| {
             let mut numbers = line.split(' ').map_while(|it| it.parse().ok());
-            Some(Ports { plain: numbers.next()?, controller: numbers.next()?, secure: numbers.next()? })
+            Some(Ports {
+                plain: numbers.next()?,
+                controller: numbers.next()?,
+                secure: numbers.next()?,
+            })
         });
-        Some(Self { cluster_id, ports: ports.collect::<Option<_>>()? })
+        Some(Self {
+            cluster_id,
+            ports: ports.collect::<Option<_>>()?,
+        })
     }
 }
 
@@ -87,7 +112,11 @@ mod tests {
     fn an_identity_reads_back_as_written() {
         let identity = Identity::fresh(3);
         assert_eq!(Identity::parse(&identity.print()), Some(identity.clone()));
-        let mut ports: Vec<_> = identity.ports.iter().flat_map(|it| [it.plain, it.controller, it.secure]).collect();
+        let mut ports: Vec<_> = identity
+            .ports
+            .iter()
+            .flat_map(|it| [it.plain, it.controller, it.secure])
+            .collect();
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 9, "every port is used once");
@@ -99,7 +128,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Identity::fresh(3).write(folder.path()).unwrap();
         let other = Identity::read(&Config::new(folder.path(), "", 1));
-        assert!(matches!(other, Err(Error::OtherTopology { found: 3, wanted: 1, .. })), "{other:?}");
+        assert!(
+            matches!(
+                other,
+                Err(Error::OtherTopology {
+                    found: 3,
+                    wanted: 1,
+                    ..
+                })
+            ),
+            "{other:?}"
+        );
         assert!(Identity::read(&Config::new(folder.path(), "", 3)).unwrap().is_some());
     }
 }

@@ -10,7 +10,10 @@ fn program() -> Result<PathBuf, Error> {
     let home = std::env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = home.into_iter().chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join("java")).find(|java| java.is_file()).ok_or(Error::NoJava)
+    folders
+        .map(|folder| folder.join("java"))
+        .find(|java| java.is_file())
+        .ok_or(Error::NoJava)
 }
 
 /// A run of one of the classes in `jars`. Written for short lives on a busy machine: the first

@@ -35,7 +35,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {
-    let here = |source| Error::Io { doing: "listen to signals for", path: arguments.folder.clone(), source };
+    let here = |source| Error::Io {
+        doing: "listen to signals for",
+        path: arguments.folder.clone(),
+        source,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(here)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(here)?;
     let mut config = Config::new(&arguments.folder, &arguments.jars, arguments.nodes);

@@ -51,7 +51,14 @@ struct Running {
 
 impl Node {
     pub(crate) fn new(id: NodeId, jars: PathBuf, heap_mb: u16, folder: PathBuf, port: u16) -> Self {
-        Self { id, jars, heap_mb, folder, port, process: Mutex::new(None) }
+        Self {
+            id,
+            jars,
+            heap_mb,
+            folder,
+            port,
+            process: Mutex::new(None),
+        }
     }
 
     pub fn id(&self) -> NodeId {
@@ -141,10 +148,18 @@ impl Node {
             if self.pid().is_none() {
                 let lines: Vec<_> = log.lines().collect();
                 let tail = lines[lines.len().saturating_sub(30)..].join("\n");
-                return Err(Error::Died { node: self.id, log: self.log(), tail });
+                return Err(Error::Died {
+                    node: self.id,
+                    log: self.log(),
+                    tail,
+                });
             }
             if Instant::now() > give_up {
-                return Err(Error::NotReady { node: self.id, log: self.log(), seconds: START_LIMIT.as_secs() });
+                return Err(Error::NotReady {
+                    node: self.id,
+                    log: self.log(),
+                    seconds: START_LIMIT.as_secs(),
+                });
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -156,7 +171,8 @@ impl Node {
         while self.pid().is_some() {
             // A frozen one hears SIGTERM only when it goes on.
             for signal in [how, Signal::SIGCONT] {
-                self.signal(signal).or_else(|error| if self.pid().is_none() { Ok(()) } else { Err(error) })?;
+                self.signal(signal)
+                    .or_else(|error| if self.pid().is_none() { Ok(()) } else { Err(error) })?;
             }
             while self.pid().is_some() && Instant::now() < give_up {
                 sleep(LOOK_AGAIN).await;
@@ -169,7 +185,10 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).ok_or(Error::NotRunning(self.id))?;
+        let pid = self
+            .pid()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .ok_or(Error::NotRunning(self.id))?;
         // Our child, not yet waited for: the number cannot have passed to another process.
         kill(Pid::from_raw(pid), signal).map_err(|_| Error::NotRunning(self.id))
     }
@@ -181,7 +200,11 @@ impl Node {
             log.seek(SeekFrom::Start(begins))?;
             log.read_to_end(&mut text)
         });
-        if read.is_err() { String::new() } else { String::from_utf8_lossy(&text).into_owned() }
+        if read.is_err() {
+            String::new()
+        } else {
+            String::from_utf8_lossy(&text).into_owned()
+        }
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Running>> {

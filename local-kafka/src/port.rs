@@ -15,5 +15,8 @@ pub(crate) fn free(count: usize) -> Vec<u16> {
         // Held until all are found, so that none is found twice.
         held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
     }
-    held.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.port()).collect()
+    held.iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .map(|address| address.port())
+        .collect()
 }

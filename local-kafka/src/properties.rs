@@ -9,8 +9,14 @@ use crate::node::NodeId;
 
 /// The settings of node `id`, whose data is in `data`. `ports` are those of all nodes.
 pub(crate) fn of_node(config: &Config, id: NodeId, ports: &[Ports], data: &Path) -> String {
-    let own = ports.get(usize::from(id.0).saturating_sub(1)).copied().unwrap_or_default();
-    let voters = ports.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller));
+    let own = ports
+        .get(usize::from(id.0).saturating_sub(1))
+        .copied()
+        .unwrap_or_default();
+    let voters = ports
+        .iter()
+        .zip(1..)
+        .map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller));
     let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", own.plain);
     if config.secure.is_some() {
         let _ = write!(listeners, ",SECURE://127.0.0.1:{}", own.secure);
@@ -19,11 +25,17 @@ pub(crate) fn of_node(config: &Config, id: NodeId, ports: &[Ports], data: &Path)
         ("process.roles", "broker,controller".to_owned()),
         ("node.id", id.to_string()),
         ("controller.quorum.voters", voters.collect::<Vec<_>>().join(",")),
-        ("listeners", format!("{listeners},CONTROLLER://127.0.0.1:{}", own.controller)),
+        (
+            "listeners",
+            format!("{listeners},CONTROLLER://127.0.0.1:{}", own.controller),
+        ),
         ("advertised.listeners", listeners),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
-        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL".to_owned()),
+        (
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL".to_owned(),
+        ),
         ("log.dirs", data.display().to_string()),
     ];
     properties.extend(topics(config));
@@ -55,7 +67,10 @@ fn small(config: &Config) -> Vec<(&'static str, String)> {
     let session_ms = config.broker_session.as_millis();
     vec![
         ("broker.session.timeout.ms", session_ms.to_string()),
-        ("broker.heartbeat.interval.ms", (session_ms / 4).clamp(100, 2_000).to_string()),
+        (
+            "broker.heartbeat.interval.ms",
+            (session_ms / 4).clamp(100, 2_000).to_string(),
+        ),
         ("replica.lag.time.max.ms", (session_ms * 2).to_string()),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
         ("num.network.threads", "2".to_owned()),
@@ -69,11 +84,19 @@ fn small(config: &Config) -> Vec<(&'static str, String)> {
 }
 
 fn secure(config: &Config) -> Vec<(&'static str, String)> {
-    let Some(secure) = &config.secure else { return Vec::new() };
+    let Some(secure) = &config.secure else {
+        return Vec::new();
+    };
     vec![
         ("ssl.keystore.type", "PEM".to_owned()),
-        ("ssl.keystore.location", secure.key_and_certificate.display().to_string()),
-        ("listener.name.secure.sasl.enabled.mechanisms", "SCRAM-SHA-512".to_owned()),
+        (
+            "ssl.keystore.location",
+            secure.key_and_certificate.display().to_string(),
+        ),
+        (
+            "listener.name.secure.sasl.enabled.mechanisms",
+            "SCRAM-SHA-512".to_owned(),
+        ),
         (
             "listener.name.secure.scram-sha-512.sasl.jaas.config",
             "org.apache.kafka.common.security.scram.ScramLoginModule required;".to_owned(),
@@ -88,7 +111,11 @@ mod tests {
     #[test]
     fn every_node_names_all_voters_and_its_own_ports() {
         let ports = [(1, 2, 3), (4, 5, 6), (7, 8, 9)];
-        let ports = ports.map(|(plain, controller, secure)| Ports { plain, controller, secure });
+        let ports = ports.map(|(plain, controller, secure)| Ports {
+            plain,
+            controller,
+            secure,
+        });
         let config = Config::new("/k", "/jars", 3);
         let text = of_node(&config, NodeId(2), &ports, Path::new("/k/node-2/data"));
         for line in [

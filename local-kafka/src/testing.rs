@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use crate::Error;
 use crate::cluster::Cluster;
 use crate::config::{Config, Secure};
 use crate::watch::Afterwards;
-use crate::Error;
 
 /// A cluster of `nodes` with nothing in it. Dropping it ends it and removes its data.
 pub async fn cluster(nodes: u8) -> Cluster {
@@ -24,7 +24,9 @@ pub async fn cluster(nodes: u8) -> Cluster {
 
 /// Like [`cluster`], with settings of one's own; see [`config`].
 pub async fn start(config: Config) -> Cluster {
-    Cluster::start_with(config, Afterwards::Remove).await.unwrap_or_else(|error| panic!("no Kafka: {error}"))
+    Cluster::start_with(config, Afterwards::Remove)
+        .await
+        .unwrap_or_else(|error| panic!("no Kafka: {error}"))
 }
 
 /// A single node that all tests of the process share; each takes topics of its own.
@@ -36,8 +38,14 @@ pub async fn shared() -> &'static Cluster {
 /// The settings of a throwaway cluster in a new folder.
 pub fn config(nodes: u8) -> Config {
     let jars = jars().unwrap_or_else(|error| panic!("no Kafka: {error}"));
-    let folder = tempfile::Builder::new().prefix("comanda-kafka-").tempdir().expect("a scratch folder");
-    Config { broker_session: Duration::from_secs(3), ..Config::new(folder.keep(), jars, nodes) }
+    let folder = tempfile::Builder::new()
+        .prefix("comanda-kafka-")
+        .tempdir()
+        .expect("a scratch folder");
+    Config {
+        broker_session: Duration::from_secs(3),
+        ..Config::new(folder.keep(), jars, nodes)
+    }
 }
 
 /// A single node with TLS and SASL/SCRAM, and what its clients need.
@@ -54,16 +62,35 @@ pub struct SecureCluster {
 pub async fn secure() -> SecureCluster {
     let mut config = config(1);
     let (key_and_certificate, ca_file) = certificate(&config.folder);
-    let secure = Secure { key_and_certificate, username: "relay".to_owned(), password: "not-a-secret".to_owned() };
+    let secure = Secure {
+        key_and_certificate,
+        username: "relay".to_owned(),
+        password: "not-a-secret".to_owned(),
+    };
     config.secure = Some(secure.clone());
-    SecureCluster { cluster: start(config).await, ca_file, username: secure.username, password: secure.password }
+    SecureCluster {
+        cluster: start(config).await,
+        ca_file,
+        username: secure.username,
+        password: secure.password,
+    }
 }
 
 /// A certificate for 127.0.0.1 that is its own authority.
 fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let (key, certificate, both) = (folder.join("key.pem"), folder.join("ca.pem"), folder.join("broker.pem"));
     let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]);
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]);
     openssl.args(["-addext", "subjectAltName=IP:127.0.0.1"]);
     openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
     let said = openssl.stdin(Stdio::null()).output().expect("openssl");
@@ -76,7 +103,10 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
 /// Kafka's jars, brought where they are missing.
 fn jars() -> Result<PathBuf, Error> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kafka-jars");
-    let said = Command::new(&script).stdin(Stdio::null()).output().map_err(Error::io("run", &script))?;
+    let said = Command::new(&script)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Error::io("run", &script))?;
     if !said.status.success() {
         let reason = String::from_utf8_lossy(&said.stderr).trim().to_owned();
         return Err(Error::NoJars { reason });

@@ -20,11 +20,22 @@ pub(crate) struct Watcher(Child);
 impl Watcher {
     pub(crate) fn of(folder: &Path, afterwards: Afterwards) -> Result<Self, Error> {
         let mut watcher = Command::new("sh");
-        watcher.arg("-c").arg(include_str!("watch.sh")).arg("local-kafka-watcher").arg(folder);
-        watcher.arg(if afterwards == Afterwards::Remove { "remove" } else { "keep" });
+        watcher
+            .arg("-c")
+            .arg(include_str!("watch.sh"))
+            .arg("local-kafka-watcher")
+            .arg(folder);
+        watcher.arg(if afterwards == Afterwards::Remove {
+            "remove"
+        } else {
+            "keep"
+        });
         // Its own group: a Ctrl-C that ends us must not end what clears up.
         watcher.current_dir("/").process_group(0);
-        watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        watcher
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         watcher.spawn().map(Self).map_err(Error::io("watch over", folder))
     }
 }

@@ -17,7 +17,10 @@ const ASK: &str = "COMANDA_ASK_FOR_KAFKA";
 
 fn client(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("enable.idempotence", "true").set("socket.timeout.ms", "5000");
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("socket.timeout.ms", "5000");
     config
 }
 
@@ -30,7 +33,11 @@ async fn create_topic(config: &ClientConfig, name: &str, replication: i32) {
 
 async fn write(producer: &FutureProducer, topic: &str, text: &str) {
     let record = FutureRecord::<(), _>::to(topic).partition(0).payload(text);
-    producer.send(record, Duration::from_secs(60)).await.map_err(|(error, _)| error).unwrap();
+    producer
+        .send(record, Duration::from_secs(60))
+        .await
+        .map_err(|(error, _)| error)
+        .unwrap();
 }
 
 fn end_of(config: &ClientConfig, topic: &str) -> i64 {
@@ -69,9 +76,13 @@ async fn data_and_ports_outlive_a_stop_and_a_name_and_password_open_the_secure_d
     let open = client(&secure.cluster.bootstrap());
     create_topic(&open, "kept", 1).await;
     let mut config = client(&secure.cluster.secure_bootstrap());
-    config.set("security.protocol", "SASL_SSL").set("sasl.mechanism", "SCRAM-SHA-512");
+    config
+        .set("security.protocol", "SASL_SSL")
+        .set("sasl.mechanism", "SCRAM-SHA-512");
     config.set("ssl.ca.location", secure.ca_file.display().to_string());
-    config.set("sasl.username", &secure.username).set("sasl.password", &secure.password);
+    config
+        .set("sasl.username", &secure.username)
+        .set("sasl.password", &secure.password);
     write(&config.create().unwrap(), "kept", "through TLS").await;
 
     secure.cluster.node(1).unwrap().restart().await.unwrap();
@@ -88,16 +99,24 @@ async fn asking_process() {
         return;
     }
     let cluster = testing::cluster(1).await;
-    println!("node {} in {}", cluster.nodes()[0].pid().unwrap(), cluster.folder().display());
+    println!(
+        "node {} in {}",
+        cluster.nodes()[0].pid().unwrap(),
+        cluster.folder().display()
+    );
     std::future::pending::<()>().await;
 }
 
 #[test]
 fn a_killed_test_process_leaves_neither_node_nor_folder() {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "asking_process", "--nocapture"]).env(ASK, "yes");
+    command
+        .args(["--exact", "asking_process", "--nocapture"])
+        .env(ASK, "yes");
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     let told = lines.find_map(|line| Some(line.split_once("node ")?.1.to_owned()).filter(|it| it.contains(" in ")));
     let told = told.expect("a cluster");
     let (pid, folder) = told.split_once(" in ").unwrap();

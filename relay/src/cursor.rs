@@ -83,26 +83,45 @@ impl Desk {
             ("statement_timeout", "2000"),
             ("lock_timeout", "1000"),
         ]);
-        Ok(Self { post, options, connection: None, backlog: Backlog::default() })
+        Ok(Self {
+            post,
+            options,
+            connection: None,
+            backlog: Backlog::default(),
+        })
     }
 
     /// Says that this relay is here, keeps its lease, or takes one that is free and falls to it.
     pub(crate) async fn attend(&mut self, held: Option<&Lease>) -> Result<Attendance, Error> {
         let post = self.post.clone();
         let here = post.relay;
-        let others = self.run("say that the relay is here", async |connection| present(connection, &post).await).await?;
+        let others = self
+            .run("say that the relay is here", async |connection| {
+                present(connection, &post).await
+            })
+            .await?;
         let present: Vec<Uuid> = others.into_iter().chain([here]).collect();
         let ours = designated(post.shard, &post.shards, &present) == Some(here);
         let Some(lease) = held else {
             if !ours {
                 return Ok(Attendance::Elsewhere);
             }
-            let taken = self.run("take the lease", async |connection| take(connection, &post).await).await?;
+            let taken = self
+                .run("take the lease", async |connection| take(connection, &post).await)
+                .await?;
             return Ok(taken.map_or(Attendance::Awaited, Attendance::Held));
         };
-        let kept = self.run("keep the lease", async |connection| keep(connection, &post, lease).await).await?;
+        let kept = self
+            .run("keep the lease", async |connection| {
+                keep(connection, &post, lease).await
+            })
+            .await?;
         self.backlog = kept.ok_or(Error::LeaseLost)?;
-        Ok(if ours { Attendance::Held(lease.clone()) } else { Attendance::HandOver(lease.clone()) })
+        Ok(if ours {
+            Attendance::Held(lease.clone())
+        } else {
+            Attendance::HandOver(lease.clone())
+        })
     }
 
     /// As of the last time that the lease was kept.
@@ -118,7 +137,9 @@ impl Desk {
         settled: Option<&Proven>,
     ) -> Result<(), Error> {
         let post = self.post.clone();
-        let moved = self.run("move the cursor", async |connection| advance(connection, &post, lease, to, settled).await);
+        let moved = self.run("move the cursor", async |connection| {
+            advance(connection, &post, lease, to, settled).await
+        });
         if !moved.await? {
             return Err(Error::LeaseLost);
         }
@@ -244,7 +265,11 @@ async fn take(connection: &mut PgConnection, post: &Post) -> Result<Option<Lease
     .bind(milliseconds(post.lease))
     .fetch_optional(connection)
     .await?;
-    Ok(taken.map(|(term, position, settled_ends)| Lease { term, position: Position(position), settled_ends }))
+    Ok(taken.map(|(term, position, settled_ends)| Lease {
+        term,
+        position: Position(position),
+        settled_ends,
+    }))
 }
 
 /// A lease that has run out and was taken by nobody is still ours; `None` where it is not.
@@ -262,7 +287,10 @@ async fn keep(connection: &mut PgConnection, post: &Post, lease: &Lease) -> Resu
     .bind(milliseconds(post.lease))
     .fetch_optional(connection)
     .await?;
-    Ok(kept.map(|(head, ms)| Backlog { head: Position(head), ms: ms.unwrap_or(0.0).max(0.0) }))
+    Ok(kept.map(|(head, ms)| Backlog {
+        head: Position(head),
+        ms: ms.unwrap_or(0.0).max(0.0),
+    }))
 }
 
 async fn advance(
@@ -359,7 +387,12 @@ pub async fn published_heads(shard: &mut PgConnection, topic: &str) -> Result<Ve
     let head = |(slot, slot_position, incarnation, published): (i16, i64, i32, bool)| {
         let slot = u16::try_from(slot).ok()?;
         let (slot_position, incarnation) = (SlotPosition(slot_position), Incarnation(incarnation));
-        Some(PublishedHead { slot: Slot(slot), slot_position, incarnation, published })
+        Some(PublishedHead {
+            slot: Slot(slot),
+            slot_position,
+            incarnation,
+            published,
+        })
     };
     Ok(rows.into_iter().filter_map(head).collect())
 }

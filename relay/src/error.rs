@@ -42,7 +42,12 @@ pub enum Error {
         "topic {topic} lost records that were acknowledged: partition {partition} ends at {found}, and ended at \
          {acknowledged} before"
     )]
-    TopicLost { topic: String, partition: usize, acknowledged: i64, found: i64 },
+    TopicLost {
+        topic: String,
+        partition: usize,
+        acknowledged: i64,
+        found: i64,
+    },
     #[error("the shard cannot be reached: {doing}")]
     Shard {
         doing: &'static str,

@@ -28,7 +28,13 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(work: Workplace, desk: Desk) -> Self {
-        Self { work, desk, lease: None, ends: Vec::new(), failures: 0 }
+        Self {
+            work,
+            desk,
+            lease: None,
+            ends: Vec::new(),
+            failures: 0,
+        }
     }
 
     /// # Errors
@@ -73,15 +79,21 @@ impl Keeper {
         let lease = self.lease.insert(lease);
         metric::held(&self.work.post.shard.to_string(), true);
         self.work.observe(&self.desk, lease);
-        self.work.board.update(self.work.post.shard, |status| status.held = true);
+        self.work
+            .board
+            .update(self.work.post.shard, |status| status.held = true);
         // Made now, it is not the topic that was published into before.
         let made = self.work.topic.ensure().await?;
         if made && lease.position.0 > 0 {
-            return Err(Error::TopicMissing { topic: self.work.settings.topic.name.clone() });
+            return Err(Error::TopicMissing {
+                topic: self.work.settings.topic.name.clone(),
+            });
         }
         self.work.topic.compare(&self.ends, &self.work.topic.ends().await?)?;
         let before = lease.position;
-        let ended = Session::begin(&self.work, &mut self.desk, lease, &mut self.ends)?.run(stop).await;
+        let ended = Session::begin(&self.work, &mut self.desk, lease, &mut self.ends)?
+            .run(stop)
+            .await;
         if lease.position > before {
             self.failures = 0;
         }
@@ -114,7 +126,10 @@ impl Keeper {
             self.drop_lease();
         }
         let settings = &self.work.settings;
-        let doubled = settings.retry_min_ms.max(1).saturating_mul(1 << self.failures.saturating_sub(1).min(16));
+        let doubled = settings
+            .retry_min_ms
+            .max(1)
+            .saturating_mul(1 << self.failures.saturating_sub(1).min(16));
         Duration::from_millis(u64::from(doubled.min(settings.retry_max_ms.max(1))))
     }
 
@@ -143,7 +158,9 @@ impl Keeper {
     fn drop_lease(&mut self) {
         self.lease = None;
         metric::held(&self.work.post.shard.to_string(), false);
-        self.work.board.update(self.work.post.shard, |status| status.held = false);
+        self.work
+            .board
+            .update(self.work.post.shard, |status| status.held = false);
     }
 
     async fn leave(mut self) {

@@ -42,7 +42,5 @@ mod tracker;
 pub use cursor::{Published, PublishedHead, published, published_heads, rewind};
 pub use error::Error;
 pub use relay::Relay;
-pub use settings::{
-    Compression, KafkaSettings, RelaySettings, SaslMechanism, SecurityProtocol, TopicSettings,
-};
+pub use settings::{Compression, KafkaSettings, RelaySettings, SaslMechanism, SecurityProtocol, TopicSettings};
 pub use status::ShardStatus;

@@ -28,10 +28,18 @@ mod tests {
         let shards: Vec<_> = [7, 1, 4, 2, 9].map(ShardId).into();
         for count in 1..=6 {
             let present = relays(count);
-            let of = |relay: &Uuid| shards.iter().filter(|it| designated(**it, &shards, &present) == Some(*relay)).count();
+            let of = |relay: &Uuid| {
+                shards
+                    .iter()
+                    .filter(|it| designated(**it, &shards, &present) == Some(*relay))
+                    .count()
+            };
             let shares: Vec<_> = present.iter().map(of).collect();
             assert_eq!(shares.iter().sum::<usize>(), shards.len());
-            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
+            assert!(
+                shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1,
+                "{shares:?}"
+            );
         }
     }
 

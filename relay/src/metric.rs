@@ -50,13 +50,28 @@ pub(crate) fn kafka_reachable(reachable: bool) {
 }
 
 pub(crate) fn describe() {
-    metrics::describe_histogram!("relay_publish_duration_ms", "From an event's commit to its acknowledgement by Kafka");
+    metrics::describe_histogram!(
+        "relay_publish_duration_ms",
+        "From an event's commit to its acknowledgement by Kafka"
+    );
     metrics::describe_counter!("relay_records_total", "Records that Kafka acknowledged");
-    metrics::describe_counter!("relay_failures_total", "Times that publishing a shard stopped, by kind of failure");
-    metrics::describe_counter!("relay_rewinds_total", "Times that publishing went back because Kafka lost records");
+    metrics::describe_counter!(
+        "relay_failures_total",
+        "Times that publishing a shard stopped, by kind of failure"
+    );
+    metrics::describe_counter!(
+        "relay_rewinds_total",
+        "Times that publishing went back because Kafka lost records"
+    );
     metrics::describe_gauge!("relay_shard_held", "Whether this relay holds the shard's lease");
-    metrics::describe_gauge!("relay_lag_events", "Events of the shard that Kafka has not acknowledged");
-    metrics::describe_gauge!("relay_lag_ms", "Age of the oldest event of the shard that Kafka has not acknowledged");
+    metrics::describe_gauge!(
+        "relay_lag_events",
+        "Events of the shard that Kafka has not acknowledged"
+    );
+    metrics::describe_gauge!(
+        "relay_lag_ms",
+        "Age of the oldest event of the shard that Kafka has not acknowledged"
+    );
     metrics::describe_gauge!("relay_in_flight_records", "Records sent and not acknowledged");
     metrics::describe_gauge!("relay_kafka_reachable", "Whether Kafka answered last time");
 }

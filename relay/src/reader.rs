@@ -59,7 +59,11 @@ impl Reader {
         loop {
             let head = bounded(end_of_log(&mut connection)).await?;
             if head <= tail.position() {
-                let pause = if news.elapsed() < BUSY_FOR { self.busy } else { self.idle };
+                let pause = if news.elapsed() < BUSY_FOR {
+                    self.busy
+                } else {
+                    self.idle
+                };
                 tokio::select! {
                     () = sleep(pause) => {}
                     () = self.pages.closed() => return Ok(()),
@@ -67,8 +71,13 @@ impl Reader {
                 continue;
             }
             news = Instant::now();
-            let events = timeout(PASSING, tail.next(self.batch_max)).await.unwrap_or(Ok(Vec::new()))?;
-            let page = Page { events, until: tail.position() };
+            let events = timeout(PASSING, tail.next(self.batch_max))
+                .await
+                .unwrap_or(Ok(Vec::new()))?;
+            let page = Page {
+                events,
+                until: tail.position(),
+            };
             if self.pages.send(Ok(page)).await.is_err() {
                 return Ok(());
             }
@@ -83,5 +92,8 @@ async fn end_of_log(connection: &mut PgConnection) -> Result<Position, sqlx::Err
 
 async fn bounded<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
     let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    timeout(PATIENCE, work).await.unwrap_or_else(late).map_err(Error::shard("look for new events"))
+    timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(late)
+        .map_err(Error::shard("look for new events"))
 }

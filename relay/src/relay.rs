@@ -36,7 +36,14 @@ impl Relay {
     pub fn new(store: EventStore, shards: Vec<ShardOptions>, settings: RelaySettings) -> Result<Self, Error> {
         let topic = Topic::new(&settings.kafka, &settings.topic)?;
         let ids: Vec<ShardId> = shards.iter().map(|shard| shard.id).collect();
-        Ok(Self { store, shards, settings, topic, board: Board::new(&ids), faults: Faults::default() })
+        Ok(Self {
+            store,
+            shards,
+            settings,
+            topic,
+            board: Board::new(&ids),
+            faults: Faults::default(),
+        })
     }
 
     #[cfg(test)]
@@ -109,9 +116,11 @@ impl Relay {
 
 fn reading(shard: &ShardOptions) -> Result<PgConnectOptions, Error> {
     let options: Result<PgConnectOptions, _> = shard.url.parse();
-    let options = options
-        .map_err(|_| Error::Settings(format!("shard {}: its URL is not one of PostgreSQL's", shard.id)))?;
-    Ok(options.application_name("comanda relay").options([("statement_timeout", "2000")]))
+    let options =
+        options.map_err(|_| Error::Settings(format!("shard {}: its URL is not one of PostgreSQL's", shard.id)))?;
+    Ok(options
+        .application_name("comanda relay")
+        .options([("statement_timeout", "2000")]))
 }
 
 /// `host:process`, for people.

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use event_store::{EventStore, RecordedEvent};
+use event_store::{EventStore, Position, RecordedEvent};
 use service::shutdown::Shutdown;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
@@ -75,6 +75,9 @@ pub(crate) struct Session<'a> {
     producer: Producer,
     settling: Arc<Mutex<Settling>>,
     pending: VecDeque<RecordedEvent>,
+    /// How far the log is read with what is pending: behind the last of it may stand events that
+    /// are not published.
+    until: Position,
     pages: mpsc::Receiver<Result<Page, Error>>,
     losses_before: u64,
     /// The reader and the checker; they end with the session.
@@ -104,15 +107,29 @@ impl<'a> Session<'a> {
             idle,
             pages: page_sender,
         };
-        let checker =
-            Checker { topic: work.topic.clone(), tracker: Arc::clone(&tracker), settling: Arc::clone(&settling) };
+        let checker = Checker {
+            topic: work.topic.clone(),
+            tracker: Arc::clone(&tracker),
+            settling: Arc::clone(&settling),
+        };
         let mut helpers = JoinSet::new();
         helpers.spawn(reader.run(lease.position));
         helpers.spawn(checker.run(settings.clone()));
         let losses_before = work.losses.count();
-        let (pending, _helpers) = (VecDeque::new(), helpers);
+        let (pending, until, _helpers) = (VecDeque::new(), lease.position, helpers);
         Ok(Self {
-            work, desk, lease, ends, tracker, producer, settling, pending, pages, losses_before, _helpers,
+            work,
+            desk,
+            lease,
+            ends,
+            tracker,
+            producer,
+            settling,
+            pending,
+            until,
+            pages,
+            losses_before,
+            _helpers,
         })
     }
 
@@ -147,9 +164,7 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, page: Page) {
-        if page.events.is_empty() {
-            self.tracker.pass(page.until);
-        }
+        self.until = page.until;
         self.pending.extend(page.events);
     }
 
@@ -173,6 +188,7 @@ impl<'a> Session<'a> {
             }
             self.pending.pop_front();
         }
+        self.tracker.pass(self.until);
         Ok(())
     }
 
@@ -181,12 +197,17 @@ impl<'a> Session<'a> {
         let settled = self.settled();
         self.desk.advance(self.lease, to, settled.as_ref()).await?;
         metric::records(&self.work.post.shard.to_string(), self.tracker.take_acknowledged());
-        self.work.board.update(self.work.post.shard, |status| (status.published, status.trouble) = (to, None));
+        self.work.board.update(self.work.post.shard, |status| {
+            (status.published, status.trouble) = (to, None)
+        });
         Ok(())
     }
 
     fn settled(&self) -> Option<Proven> {
-        self.settling.lock().unwrap_or_else(PoisonError::into_inner).settled(Instant::now())
+        self.settling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .settled(Instant::now())
     }
 
     /// Keeps the lease and looks whether all is well. Returns whether the shard falls to another
@@ -197,10 +218,14 @@ impl<'a> Session<'a> {
         metric::in_flight(&self.work.post.shard.to_string(), self.tracker.open());
         let stall = self.work.settings.stall();
         if self.tracker.silent_for().is_some_and(|silence| silence > stall) {
-            return Err(Error::Stalled { seconds: stall.as_secs() });
+            return Err(Error::Stalled {
+                seconds: stall.as_secs(),
+            });
         }
         if self.work.losses.count() > self.losses_before {
-            return Err(Error::TopicMissing { topic: self.work.settings.topic.name.clone() });
+            return Err(Error::TopicMissing {
+                topic: self.work.settings.topic.name.clone(),
+            });
         }
         Ok(matches!(attendance, Attendance::HandOver(_)))
     }

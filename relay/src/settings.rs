@@ -197,10 +197,17 @@ mod tests {
         let default = RelaySettings::default();
         let printed = serde_json::to_value(&default).unwrap();
         assert_eq!(serde_json::from_value::<RelaySettings>(printed).unwrap(), default);
-        for text in [r#"{"leese_ms": 1}"#, r#"{"kafka": {"servers": ""}}"#, r#"{"topic": {"partition": 1}}"#] {
+        for text in [
+            r#"{"leese_ms": 1}"#,
+            r#"{"kafka": {"servers": ""}}"#,
+            r#"{"topic": {"partition": 1}}"#,
+        ] {
             assert!(serde_json::from_str::<RelaySettings>(text).is_err(), "{text}");
         }
         let kafka = r#"{"security": "sasl_tls", "mechanism": "SCRAM-SHA-256", "username": "relay"}"#;
-        assert_eq!(serde_json::from_str::<KafkaSettings>(kafka).unwrap().security, SecurityProtocol::SaslTls);
+        assert_eq!(
+            serde_json::from_str::<KafkaSettings>(kafka).unwrap().security,
+            SecurityProtocol::SaslTls
+        );
     }
 }

@@ -25,7 +25,10 @@ pub(crate) struct Settling {
 
 impl Settling {
     pub(crate) fn new(after: Duration) -> Self {
-        Self { after, seen: VecDeque::new() }
+        Self {
+            after,
+            seen: VecDeque::new(),
+        }
     }
 
     /// The topic was seen to hold it.
@@ -38,7 +41,11 @@ impl Settling {
     /// The latest that has become settled since the last call.
     pub(crate) fn settled(&mut self, now: Instant) -> Option<Proven> {
         let mut latest = None;
-        while self.seen.front().is_some_and(|(at, _)| now.duration_since(*at) >= self.after) {
+        while self
+            .seen
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) >= self.after)
+        {
             latest = self.seen.pop_front().map(|(_, proven)| proven);
         }
         latest
@@ -50,7 +57,10 @@ mod tests {
     use super::*;
 
     fn at(position: i64) -> Proven {
-        Proven { position: Position(position), ends: vec![position] }
+        Proven {
+            position: Position(position),
+            ends: vec![position],
+        }
     }
 
     #[test]

@@ -29,7 +29,17 @@ impl Board {
     pub(crate) fn new(shards: &[ShardId]) -> Self {
         let blank = |shard| {
             let (published, head) = Default::default();
-            (shard, ShardStatus { shard, held: false, published, head, lag_ms: 0.0, trouble: None })
+            (
+                shard,
+                ShardStatus {
+                    shard,
+                    held: false,
+                    published,
+                    head,
+                    lag_ms: 0.0,
+                    trouble: None,
+                },
+            )
         };
         Self(Arc::new(Mutex::new(shards.iter().copied().map(blank).collect())))
     }
@@ -42,6 +52,11 @@ impl Board {
     }
 
     pub(crate) fn read(&self) -> Vec<ShardStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }

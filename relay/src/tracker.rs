@@ -36,12 +36,21 @@ pub(crate) struct Prefix {
 
 impl Prefix {
     pub(crate) fn new(after: Position) -> Self {
-        Self { first: 0, entries: VecDeque::new(), open: 0, reached: after }
+        Self {
+            first: 0,
+            entries: VecDeque::new(),
+            open: 0,
+            reached: after,
+        }
     }
 
     /// A record is being sent. Called in the order of the log.
     pub(crate) fn begin(&mut self, position: Position, recorded_at: Timestamp) -> Ticket {
-        self.entries.push_back(Entry { position, recorded_at, done: false });
+        self.entries.push_back(Entry {
+            position,
+            recorded_at,
+            done: false,
+        });
         self.open += 1;
         self.first + self.entries.len() - 1
     }
@@ -56,10 +65,15 @@ impl Prefix {
     /// Up to here there is nothing more to send.
     pub(crate) fn pass(&mut self, position: Position) {
         match self.entries.back() {
+            // Nothing is under way.
             None => self.reached = self.reached.max(position),
             Some(last) if last.position < position => {
                 let recorded_at = last.recorded_at;
-                self.entries.push_back(Entry { position, recorded_at, done: true });
+                self.entries.push_back(Entry {
+                    position,
+                    recorded_at,
+                    done: true,
+                });
             }
             Some(_) => {}
         }
@@ -116,8 +130,18 @@ impl Tracker {
     /// `ends` are what was acknowledged before, per partition.
     pub(crate) fn new(topic: &str, after: Position, ends: Vec<i64>) -> Self {
         let prefix = Prefix::new(after);
-        let state = State { prefix, ends, acknowledged: 0, heard: Instant::now(), failure: None };
-        Self { topic: topic.to_owned(), state: Mutex::new(state), changed: Notify::new() }
+        let state = State {
+            prefix,
+            ends,
+            acknowledged: 0,
+            heard: Instant::now(),
+            failure: None,
+        };
+        Self {
+            topic: topic.to_owned(),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
     }
 
     pub(crate) fn begin(&self, position: Position, recorded_at: Timestamp) -> Ticket {
@@ -134,7 +158,6 @@ impl Tracker {
 
     pub(crate) fn pass(&self, position: Position) {
         self.state().prefix.pass(position);
-        self.changed.notify_one();
     }
 
     /// Kafka has the record, at `offset` (negative where it does not say, as for one that it found
@@ -146,10 +169,17 @@ impl Tracker {
         let mut state = self.state();
         state.heard = Instant::now();
         let partition = usize::try_from(partition).unwrap_or(usize::MAX);
-        if offset >= 0 && let Some(end) = state.ends.get_mut(partition) {
+        if offset >= 0
+            && let Some(end) = state.ends.get_mut(partition)
+        {
             if offset < *end {
                 let (acknowledged, topic) = (*end, self.topic.clone());
-                let lost = Error::TopicLost { topic, partition, acknowledged, found: offset };
+                let lost = Error::TopicLost {
+                    topic,
+                    partition,
+                    acknowledged,
+                    found: offset,
+                };
                 state.failure.get_or_insert(lost);
                 self.changed.notify_one();
                 return None;
@@ -189,7 +219,10 @@ impl Tracker {
     /// What is acknowledged at this moment.
     pub(crate) fn proven(&self) -> Proven {
         let state = self.state();
-        Proven { position: state.prefix.reached(), ends: state.ends.clone() }
+        Proven {
+            position: state.prefix.reached(),
+            ends: state.ends.clone(),
+        }
     }
 
     /// Records acknowledged since the last call.
@@ -221,7 +254,9 @@ mod tests {
     #[test]
     fn a_hole_holds_the_prefix_back() {
         let mut prefix = Prefix::new(Position(10));
-        let tickets: Vec<_> = (11..=14).map(|position| prefix.begin(Position(position), time())).collect();
+        let tickets: Vec<_> = (11..=14)
+            .map(|position| prefix.begin(Position(position), time()))
+            .collect();
         for (ticket, reached, open) in [(2, 10, 3), (1, 10, 2), (0, 13, 1), (3, 14, 0)] {
             assert!(prefix.done(tickets[ticket]).is_some());
             assert_eq!((prefix.reached(), prefix.open()), (Position(reached), open));
@@ -258,13 +293,26 @@ mod tests {
     #[test]
     fn an_offset_given_out_twice_is_a_loss() {
         let tracker = Tracker::new("t", Position(0), vec![0, 7]);
-        let tickets: Vec<_> = (1..=3).map(|position| tracker.begin(Position(position), time())).collect();
+        let tickets: Vec<_> = (1..=3)
+            .map(|position| tracker.begin(Position(position), time()))
+            .collect();
         tracker.acknowledge(tickets[0], 0, 0);
         tracker.acknowledge(tickets[1], 1, -1);
         assert!(tracker.failure().is_ok());
         tracker.acknowledge(tickets[2], 1, 6);
         let failure = tracker.failure();
-        assert!(matches!(failure, Err(Error::TopicLost { partition: 1, acknowledged: 7, found: 6, .. })), "{failure:?}");
+        assert!(
+            matches!(
+                failure,
+                Err(Error::TopicLost {
+                    partition: 1,
+                    acknowledged: 7,
+                    found: 6,
+                    ..
+                })
+            ),
+            "{failure:?}"
+        );
         assert_eq!(tracker.reached(), Position(2), "what was lost is not passed");
     }
 

@@ -20,12 +20,18 @@ pub fn client_config(kafka: &KafkaSettings) -> Result<ClientConfig, Error> {
         return Err(Error::Settings("kafka.bootstrap names no broker".to_owned()));
     }
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.bootstrap).set("client.id", "comanda");
+    config
+        .set("bootstrap.servers", &kafka.bootstrap)
+        .set("client.id", "comanda");
     // Topics are made on purpose, never by being asked about.
     config.set("allow.auto.create.topics", "false");
     // A broker that stands still keeps its connections open: this long it is waited for.
-    config.set("socket.timeout.ms", "6000").set("socket.connection.setup.timeout.ms", "5000");
-    config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+    config
+        .set("socket.timeout.ms", "6000")
+        .set("socket.connection.setup.timeout.ms", "5000");
+    config
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000");
     config.set("topic.metadata.refresh.interval.ms", "10000");
     config.set_log_level(RDKafkaLogLevel::Info);
     secure(kafka, &mut config)?;
@@ -42,19 +48,32 @@ fn secure(kafka: &KafkaSettings, config: &mut ClientConfig) -> Result<(), Error>
     config.set("security.protocol", protocol);
     match &kafka.ca_file {
         Some(file) if tls => drop(config.set("ssl.ca.location", text(file)?)),
-        Some(_) => return Err(Error::Settings("kafka.ca_file is given, but kafka.security has no TLS".to_owned())),
+        Some(_) => {
+            return Err(Error::Settings(
+                "kafka.ca_file is given, but kafka.security has no TLS".to_owned(),
+            ));
+        }
         None => {}
     }
     let (username, file) = match (&kafka.username, &kafka.password_file) {
         (Some(username), Some(file)) if sasl => (username, file),
         (None, None) if !sasl => return Ok(()),
         _ if sasl => {
-            return Err(Error::Settings("kafka.security asks for kafka.username and kafka.password_file".to_owned()));
+            return Err(Error::Settings(
+                "kafka.security asks for kafka.username and kafka.password_file".to_owned(),
+            ));
         }
-        _ => return Err(Error::Settings("a user of Kafka is given, but kafka.security has no SASL".to_owned())),
+        _ => {
+            return Err(Error::Settings(
+                "a user of Kafka is given, but kafka.security has no SASL".to_owned(),
+            ));
+        }
     };
     let read = std::fs::read_to_string(file);
-    let password = read.map_err(|source| Error::File { path: file.clone(), source })?;
+    let password = read.map_err(|source| Error::File {
+        path: file.clone(),
+        source,
+    })?;
     let mechanism = match kafka.mechanism {
         SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
         SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
@@ -65,7 +84,8 @@ fn secure(kafka: &KafkaSettings, config: &mut ClientConfig) -> Result<(), Error>
 }
 
 fn text(path: &Path) -> Result<&str, Error> {
-    path.to_str().ok_or_else(|| Error::Settings(format!("{} is not UTF-8", path.display())))
+    path.to_str()
+        .ok_or_else(|| Error::Settings(format!("{} is not UTF-8", path.display())))
 }
 
 /// Writes what librdkafka says to the log. It speaks of brokers that come and go as of errors;
@@ -113,7 +133,10 @@ mod tests {
     use super::*;
 
     fn kafka(security: SecurityProtocol) -> KafkaSettings {
-        KafkaSettings { security, ..KafkaSettings::default() }
+        KafkaSettings {
+            security,
+            ..KafkaSettings::default()
+        }
     }
 
     #[test]
@@ -133,16 +156,28 @@ mod tests {
 
     #[test]
     fn settings_that_contradict_themselves_are_refused() {
-        let ca = |security| KafkaSettings { ca_file: Some("/ca.pem".into()), ..kafka(security) };
-        let user = |security| KafkaSettings { username: Some("relay".to_owned()), ..kafka(security) };
+        let ca = |security| KafkaSettings {
+            ca_file: Some("/ca.pem".into()),
+            ..kafka(security)
+        };
+        let user = |security| KafkaSettings {
+            username: Some("relay".to_owned()),
+            ..kafka(security)
+        };
         for settings in [
             kafka(SecurityProtocol::SaslTls),
             user(SecurityProtocol::SaslPlaintext),
             user(SecurityProtocol::Tls),
             ca(SecurityProtocol::Plaintext),
-            KafkaSettings { bootstrap: " ".to_owned(), ..KafkaSettings::default() },
+            KafkaSettings {
+                bootstrap: " ".to_owned(),
+                ..KafkaSettings::default()
+            },
         ] {
-            assert!(matches!(client_config(&settings), Err(Error::Settings(_))), "{settings:?}");
+            assert!(
+                matches!(client_config(&settings), Err(Error::Settings(_))),
+                "{settings:?}"
+            );
         }
         assert!(client_config(&ca(SecurityProtocol::Tls)).is_ok());
     }

@@ -47,10 +47,19 @@ impl Producer {
         config.set("topic.metadata.propagation.max.ms", "5000");
         config.set("linger.ms", settings.linger_ms.to_string());
         config.set("compression.type", compression(settings.compression));
-        config.set("queue.buffering.max.messages", settings.in_flight_max.max(1).to_string());
-        config.set("queue.buffering.max.kbytes", settings.in_flight_max_kb.max(1_024).to_string());
+        config.set(
+            "queue.buffering.max.messages",
+            settings.in_flight_max.max(1).to_string(),
+        );
+        config.set(
+            "queue.buffering.max.kbytes",
+            settings.in_flight_max_kb.max(1_024).to_string(),
+        );
         config.set("message.max.bytes", super::topic::RECORD_MAX_BYTES.to_string());
-        let inner = config.create_with_context(Deliveries { shard: shard.to_string(), tracker });
+        let inner = config.create_with_context(Deliveries {
+            shard: shard.to_string(),
+            tracker,
+        });
         Ok(Self {
             inner: Some(inner.map_err(Error::kafka("make a producer"))?),
             topic: settings.topic.name.clone(),
@@ -61,7 +70,9 @@ impl Producer {
 
     /// Hands a record over; never waits. Its acknowledgement goes to the tracker.
     pub(crate) fn send(&self, event: &RecordedEvent, ticket: Ticket) -> Result<(), Refused> {
-        let Some(inner) = &self.inner else { return Err(Refused::Full) };
+        let Some(inner) = &self.inner else {
+            return Err(Refused::Full);
+        };
         let encoded = record::encode(event, self.shard, self.partitions);
         let record = BaseRecord::with_opaque_to(&self.topic, ticket)
             .key(encoded.key)
@@ -69,10 +80,15 @@ impl Producer {
             .partition(encoded.partition)
             .timestamp(encoded.timestamp_ms)
             .headers(encoded.headers);
-        inner.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => Refused::Full,
-            _ => Refused::Failed(Error::Delivery { partition: encoded.partition, source: error }),
-        })
+        inner
+            .send(record)
+            .map_err(|(error, _)| match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => Refused::Full,
+                _ => Refused::Failed(Error::Delivery {
+                    partition: encoded.partition,
+                    source: error,
+                }),
+            })
     }
 }
 
@@ -88,7 +104,9 @@ impl Drop for Producer {
 
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Producer").field("shard", &self.shard).finish_non_exhaustive()
+        f.debug_struct("Producer")
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +150,10 @@ impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         Logging::trouble(&error, reason);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.tracker.fail(Error::Delivery { partition: -1, source: error });
+            self.tracker.fail(Error::Delivery {
+                partition: -1,
+                source: error,
+            });
         }
     }
 }

@@ -48,8 +48,16 @@ impl Topic {
         let config = client_config(kafka)?;
         Ok(Self {
             settings: settings.clone(),
-            admin: Arc::new(config.create_with_context(Logging).map_err(Error::kafka("make a client"))?),
-            observer: Arc::new(config.create_with_context(Logging).map_err(Error::kafka("make a client"))?),
+            admin: Arc::new(
+                config
+                    .create_with_context(Logging)
+                    .map_err(Error::kafka("make a client"))?,
+            ),
+            observer: Arc::new(
+                config
+                    .create_with_context(Logging)
+                    .map_err(Error::kafka("make a client"))?,
+            ),
         })
     }
 
@@ -91,11 +99,16 @@ impl Topic {
             // "The first at or after the latest" is the end, for all partitions in one question.
             observer.offsets_for_times(latest, PATIENCE)
         });
-        let offsets = offsets.await.map_err(|_| Error::Ended)?.map_err(Error::kafka("read where the topic ends"))?;
+        let offsets = offsets
+            .await
+            .map_err(|_| Error::Ended)?
+            .map_err(Error::kafka("read where the topic ends"))?;
         let mut ends = vec![0; usize::from(self.settings.partitions)];
         for element in offsets.elements() {
             element.error().map_err(Error::kafka("read where the topic ends"))?;
-            let place = usize::try_from(element.partition()).ok().and_then(|at| ends.get_mut(at));
+            let place = usize::try_from(element.partition())
+                .ok()
+                .and_then(|at| ends.get_mut(at));
             if let (Some(end), Offset::Offset(offset)) = (place, element.offset()) {
                 *end = offset;
             }
@@ -115,10 +128,17 @@ impl Topic {
                 None => Ok(found.map_or(0, |it| it.partitions().len())),
             }
         });
-        let found = asked.await.map_err(|_| Error::Ended)?.map_err(Error::kafka("read the topic's metadata"))?;
+        let found = asked
+            .await
+            .map_err(|_| Error::Ended)?
+            .map_err(Error::kafka("read the topic's metadata"))?;
         metric::kafka_reachable(true);
         if found > 0 && found != usize::from(expected) {
-            return Err(Error::Partitions { topic: self.settings.name.clone(), found, expected });
+            return Err(Error::Partitions {
+                topic: self.settings.name.clone(),
+                found,
+                expected,
+            });
         }
         Ok(found > 0)
     }
@@ -135,8 +155,14 @@ impl Topic {
             .set("max.message.bytes", &max_bytes)
             .set("message.timestamp.type", "CreateTime")
             .set("unclean.leader.election.enable", "false");
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
-        let made = self.admin.create_topics([&topic], &options).await.map_err(Error::kafka("create the topic"))?;
+        let options = AdminOptions::new()
+            .request_timeout(Some(PATIENCE))
+            .operation_timeout(Some(PATIENCE));
+        let made = self
+            .admin
+            .create_topics([&topic], &options)
+            .await
+            .map_err(Error::kafka("create the topic"))?;
         match made.into_iter().next() {
             // Another relay was quicker.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
@@ -152,17 +178,26 @@ impl Topic {
     }
 
     fn parts(&self) -> (Arc<BaseConsumer<Logging>>, String, u16) {
-        (Arc::clone(&self.observer), self.settings.name.clone(), self.settings.partitions)
+        (
+            Arc::clone(&self.observer),
+            self.settings.name.clone(),
+            self.settings.partitions,
+        )
     }
 
     fn missing(&self) -> Error {
-        Error::TopicMissing { topic: self.settings.name.clone() }
+        Error::TopicMissing {
+            topic: self.settings.name.clone(),
+        }
     }
 
     /// # Errors
     /// [`Error::TopicLost`] where a partition ends before what was acknowledged in it.
     pub(crate) fn compare(&self, acknowledged: &[i64], found: &[i64]) -> Result<(), Error> {
-        let lost = acknowledged.iter().zip(found).position(|(acknowledged, found)| found < acknowledged);
+        let lost = acknowledged
+            .iter()
+            .zip(found)
+            .position(|(acknowledged, found)| found < acknowledged);
         match lost {
             None => Ok(()),
             Some(partition) => Err(Error::TopicLost {
@@ -177,6 +212,8 @@ impl Topic {
 
 impl std::fmt::Debug for Topic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Topic").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Topic")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -118,22 +118,43 @@ mod tests {
     #[test]
     fn a_record_that_lacks_something_is_refused_by_name() {
         for name in [
-            header::SPEC_VERSION, header::ID, header::TYPE, header::TIME, header::EVENT_VERSION, header::STREAM,
-            header::SEQUENCE, header::SLOT, header::SLOT_POSITION, header::INCARNATION, header::SHARD_POSITION,
+            header::SPEC_VERSION,
+            header::ID,
+            header::TYPE,
+            header::TIME,
+            header::EVENT_VERSION,
+            header::STREAM,
+            header::SEQUENCE,
+            header::SLOT,
+            header::SLOT_POSITION,
+            header::INCARNATION,
+            header::SHARD_POSITION,
         ] {
             assert_eq!(decode(&with(name, None)).unwrap_err(), RecordError::NotOurs(name));
         }
         let foreign = message(&event()).replace_headers(None);
-        assert_eq!(decode(&foreign).unwrap_err(), RecordError::NotOurs(header::SPEC_VERSION));
+        assert_eq!(
+            decode(&foreign).unwrap_err(),
+            RecordError::NotOurs(header::SPEC_VERSION)
+        );
     }
 
     #[test]
     fn what_is_malformed_is_refused_by_name() {
         for (name, value) in [
-            (header::ID, "x"), (header::TIME, "yesterday"), (header::SLOT, "1024"), (header::SLOT, "-1"),
-            (header::SEQUENCE, "1.5"), (header::STREAM, "order"), (header::METADATA, "[]"),
+            (header::ID, "x"),
+            (header::TIME, "yesterday"),
+            (header::SLOT, "1024"),
+            (header::SLOT, "-1"),
+            (header::SEQUENCE, "1.5"),
+            (header::STREAM, "order"),
+            (header::METADATA, "[]"),
         ] {
-            assert_eq!(decode(&with(name, Some(value.as_bytes()))).unwrap_err(), RecordError::Malformed(name), "{value}");
+            assert_eq!(
+                decode(&with(name, Some(value.as_bytes()))).unwrap_err(),
+                RecordError::Malformed(name),
+                "{value}"
+            );
         }
         let unknown = decode(&with(header::STREAM, Some(b"robot:acme/1"))).unwrap_err();
         assert_eq!(unknown, RecordError::UnknownStream("robot:acme/1".to_owned()));
@@ -143,8 +164,14 @@ mod tests {
     #[test]
     fn a_header_that_is_not_known_changes_nothing() {
         let message = message(&event());
-        let more = Header { key: "ce_traceparent", value: Some("00-…") };
+        let more = Header {
+            key: "ce_traceparent",
+            value: Some("00-…"),
+        };
         let headers = message.headers().unwrap().clone().insert(more);
-        assert_eq!(decode(&message.replace_headers(Some(headers))).unwrap().metadata, event().metadata);
+        assert_eq!(
+            decode(&message.replace_headers(Some(headers))).unwrap().metadata,
+            event().metadata
+        );
     }
 }

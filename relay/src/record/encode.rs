@@ -23,7 +23,10 @@ pub fn encode(event: &RecordedEvent, shard: ShardId, partitions: u16) -> Encoded
     let attributes = attributes(event, shard);
     let mut headers = OwnedHeaders::new_with_capacity(attributes.len());
     for (name, value) in &attributes {
-        headers = headers.insert(Header { key: name, value: Some(value.as_bytes()) });
+        headers = headers.insert(Header {
+            key: name,
+            value: Some(value.as_bytes()),
+        });
     }
     Encoded {
         key: event.stream.tenant().as_str(),
@@ -44,7 +47,10 @@ fn attributes(event: &RecordedEvent, shard: ShardId) -> Vec<(&'static str, Cow<'
         (header::TYPE, Cow::Borrowed(event.event_type.as_str())),
         (header::TIME, event.recorded_at.to_string().into()),
         (header::SUBJECT, format!("{}/{}", stream.kind(), stream.id()).into()),
-        (header::DATA_SCHEMA, format!("urn:comanda:event:{}:{}", event.event_type, event.event_version).into()),
+        (
+            header::DATA_SCHEMA,
+            format!("urn:comanda:event:{}:{}", event.event_type, event.event_version).into(),
+        ),
         (header::EVENT_VERSION, Cow::Borrowed(event.event_version.as_str())),
         (header::TENANT_ID, Cow::Borrowed(tenant)),
         (header::STREAM, stream.to_string().into()),

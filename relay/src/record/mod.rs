@@ -92,7 +92,9 @@ mod tests {
 
     pub(super) fn event() -> RecordedEvent {
         let tenant = TenantId::new("acme").unwrap();
-        let metadata = METADATA.iter().map(|(key, _)| ((*key).to_owned(), format!("the {key}, größer")));
+        let metadata = METADATA
+            .iter()
+            .map(|(key, _)| ((*key).to_owned(), format!("the {key}, größer")));
         let mut metadata: domain::Metadata = metadata.collect();
         metadata.insert(key::TENANT_ID.to_owned(), "acme".to_owned());
         metadata.insert("some_thing_new".to_owned(), "kept \"too\"".to_owned());
@@ -130,7 +132,16 @@ mod tests {
     fn an_event_reads_back_as_it_was_to_the_byte() {
         let event = event();
         let read = decode(&message(&event)).unwrap();
-        assert_eq!(format!("{read:?}"), format!("{:?}", RecordedEvent { metadata: read.metadata.clone(), ..event.clone() }));
+        assert_eq!(
+            format!("{read:?}"),
+            format!(
+                "{:?}",
+                RecordedEvent {
+                    metadata: read.metadata.clone(),
+                    ..event.clone()
+                }
+            )
+        );
         assert_eq!(read.metadata, event.metadata);
         assert_eq!(read.payload.get(), event.payload.get());
     }
@@ -138,19 +149,33 @@ mod tests {
     #[test]
     fn every_entry_that_commands_and_the_log_write_has_an_attribute_of_its_own() {
         for key in [
-            key::TENANT_ID, key::ESTABLISHMENT_ID, key::OCCURRED_AT, key::ACTOR, key::CORRELATION_ID, key::CAUSATION_ID,
-            key::OPERATION, key::IDEMPOTENCY_KEY, key::FINGERPRINT, key::NUMBER,
+            key::TENANT_ID,
+            key::ESTABLISHMENT_ID,
+            key::OCCURRED_AT,
+            key::ACTOR,
+            key::CORRELATION_ID,
+            key::CAUSATION_ID,
+            key::OPERATION,
+            key::IDEMPOTENCY_KEY,
+            key::FINGERPRINT,
+            key::NUMBER,
         ] {
             let (_, attribute) = METADATA.iter().find(|(known, _)| *known == key).unwrap();
             let name = attribute.strip_prefix("ce_").unwrap();
-            assert!(name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit()), "{attribute}");
+            assert!(
+                name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit()),
+                "{attribute}"
+            );
             assert_eq!(name, key.replace('_', ""));
         }
     }
 
     #[test]
     fn slots_go_around_the_partitions() {
-        assert_eq!([0, 1, 7, 8, 1023].map(|slot| partition_of(Slot(slot), 8)), [0, 1, 7, 0, 7]);
+        assert_eq!(
+            [0, 1, 7, 8, 1023].map(|slot| partition_of(Slot(slot), 8)),
+            [0, 1, 7, 0, 7]
+        );
         assert_eq!(partition_of(Slot(1023), 64), 63);
         assert_eq!(partition_of(Slot(9), 0), 0);
     }

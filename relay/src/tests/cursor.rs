@@ -48,7 +48,10 @@ async fn a_lease_is_one_relays_until_it_gives_it_back_or_its_time_is_over() {
     assert_eq!(lease.position, Position(0));
     // The shard falls to the second by its id, and it waits for the first.
     assert_eq!(second.attend(None).await.unwrap(), Attendance::Awaited);
-    assert!(matches!(first.attend(Some(&lease)).await.unwrap(), Attendance::HandOver(_)));
+    assert!(matches!(
+        first.attend(Some(&lease)).await.unwrap(),
+        Attendance::HandOver(_)
+    ));
     first.release(&lease).await.unwrap();
     let taken = held(&mut second, None).await;
     assert_eq!(first.attend(None).await.unwrap(), Attendance::Elsewhere);
@@ -69,15 +72,27 @@ async fn only_the_holder_moves_the_cursor_and_only_forward() {
     let (mut first, mut second, mut shard) = (desk(&log, 1), desk(&log, 2), log.shard(0).await);
     let mut lease = held(&mut first, None).await;
     first.advance(&mut lease, Position(7), None).await.unwrap();
-    assert!(matches!(first.advance(&mut lease, Position(6), None).await, Err(Error::Shard { .. })));
-    assert_eq!(published(&mut shard, TOPIC).await.unwrap().unwrap().position, Position(7));
+    assert!(matches!(
+        first.advance(&mut lease, Position(6), None).await,
+        Err(Error::Shard { .. })
+    ));
+    assert_eq!(
+        published(&mut shard, TOPIC).await.unwrap().unwrap().position,
+        Position(7)
+    );
 
     expire(&mut shard).await;
     let mut taken = held(&mut second, None).await;
     assert_eq!(taken.position, Position(7));
     second.advance(&mut taken, Position(9), None).await.unwrap();
-    assert!(matches!(first.advance(&mut lease, Position(20), None).await, Err(Error::LeaseLost)));
-    assert_eq!(published(&mut shard, TOPIC).await.unwrap().unwrap().position, Position(9));
+    assert!(matches!(
+        first.advance(&mut lease, Position(20), None).await,
+        Err(Error::LeaseLost)
+    ));
+    assert_eq!(
+        published(&mut shard, TOPIC).await.unwrap().unwrap().position,
+        Position(9)
+    );
 }
 
 #[tokio::test]
@@ -85,7 +100,10 @@ async fn a_loss_goes_back_to_what_had_settled() {
     let log = Log::of(1).await;
     let (mut desk, mut shard) = (desk(&log, 1), log.shard(0).await);
     let mut lease = held(&mut desk, None).await;
-    let settled = Proven { position: Position(5), ends: vec![3, 2] };
+    let settled = Proven {
+        position: Position(5),
+        ends: vec![3, 2],
+    };
     desk.advance(&mut lease, Position(10), Some(&settled)).await.unwrap();
     desk.advance(&mut lease, Position(12), None).await.unwrap();
     assert_eq!(lease.settled_ends, vec![3, 2]);
@@ -99,11 +117,22 @@ async fn a_loss_goes_back_to_what_had_settled() {
 async fn an_operator_can_have_everything_published_again() {
     let log = Log::of(1).await;
     let (mut desk, mut shard) = (desk(&log, 1), log.shard(0).await);
-    assert_eq!(rewind(&mut shard, TOPIC, Position(0)).await.unwrap(), None, "never published");
+    assert_eq!(
+        rewind(&mut shard, TOPIC, Position(0)).await.unwrap(),
+        None,
+        "never published"
+    );
     let mut lease = held(&mut desk, None).await;
     desk.advance(&mut lease, Position(10), None).await.unwrap();
     assert_eq!(rewind(&mut shard, TOPIC, Position(4)).await.unwrap(), Some(Position(4)));
-    assert_eq!(rewind(&mut shard, TOPIC, Position(400)).await.unwrap(), Some(Position(4)), "never forward");
-    assert!(matches!(desk.advance(&mut lease, Position(11), None).await, Err(Error::LeaseLost)));
+    assert_eq!(
+        rewind(&mut shard, TOPIC, Position(400)).await.unwrap(),
+        Some(Position(4)),
+        "never forward"
+    );
+    assert!(matches!(
+        desk.advance(&mut lease, Position(11), None).await,
+        Err(Error::LeaseLost)
+    ));
     assert_eq!(held(&mut desk, None).await.position, Position(4));
 }

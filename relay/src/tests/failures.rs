@@ -32,7 +32,10 @@ async fn relays_and_brokers_are_killed_at_random_under_load() {
         relay.kill().await;
         relay = Running::start(&log, &settings);
         eventually("the new relay publishes without the broker", SOON, async || {
-            relay.status().iter().all(|it| it.held && it.published.0 > 0 && it.trouble.is_none())
+            relay
+                .status()
+                .iter()
+                .all(|it| it.held && it.published.0 > 0 && it.trouble.is_none())
         })
         .await;
         match round {
@@ -46,7 +49,11 @@ async fn relays_and_brokers_are_killed_at_random_under_load() {
     let verdict = judge(&log.events().await, &topic::read(&settings).await, 8, &BTreeMap::new());
     println!("{placed} orders: {verdict:?}");
     assert!(verdict.is_good(), "{verdict:?}");
-    assert_eq!(log.rewinds(&settings.topic.name).await, 0, "nothing acknowledged was lost");
+    assert_eq!(
+        log.rewinds(&settings.topic.name).await,
+        0,
+        "nothing acknowledged was lost"
+    );
 }
 
 /// The same course of events with and without the planted bug: Kafka stands still, orders come,
@@ -61,7 +68,10 @@ async fn killed_while_kafka_stands_still(faults: Faults, topic: &str) -> super::
     kafka.node(1).unwrap().freeze().unwrap();
     let last = Instant::now();
     log.place_many(50).await;
-    assert!(last.elapsed() < Duration::from_secs(5), "commands do not wait for Kafka");
+    assert!(
+        last.elapsed() < Duration::from_secs(5),
+        "commands do not wait for Kafka"
+    );
     // The records have left the log when the relay has them, and the cursor when they are taken
     // for acknowledged: give it the time of several moves.
     let sent = async || log.is_published(topic).await || last.elapsed() > Duration::from_secs(2);
@@ -103,7 +113,10 @@ async fn kafka_may_be_away_when_the_relay_starts_and_come_and_go() {
 
     node.restart().await.unwrap();
     log.wait_until_published(&settings.topic.name).await;
-    eventually("the trouble is over", SOON, async || relay.status()[0].trouble.is_none()).await;
+    eventually("the trouble is over", SOON, async || {
+        relay.status()[0].trouble.is_none()
+    })
+    .await;
 
     node.kill().await.unwrap();
     log.place_many(20).await;
@@ -125,11 +138,12 @@ async fn a_topic_that_is_deleted_is_made_again_and_everything_since_is_in_it() {
     let settled = async || {
         let mut settled = true;
         for at in 0..2 {
-            let position: Option<i64> = sqlx::query_scalar("SELECT settled_position FROM relay_cursors WHERE topic = $1")
-                .bind(name)
-                .fetch_optional(&mut log.shard(at).await)
-                .await
-                .unwrap();
+            let position: Option<i64> =
+                sqlx::query_scalar("SELECT settled_position FROM relay_cursors WHERE topic = $1")
+                    .bind(name)
+                    .fetch_optional(&mut log.shard(at).await)
+                    .await
+                    .unwrap();
             settled &= position.is_some_and(|it| it > 0);
         }
         settled
@@ -140,7 +154,10 @@ async fn a_topic_that_is_deleted_is_made_again_and_everything_since_is_in_it() {
     topic::delete(&settings).await;
     eventually("the relay notices", SOON, async || log.rewinds(name).await >= 2).await;
     let after = log.events().await;
-    eventually("orders go on", SOON, async || log.events().await.len() > after.len() + 100).await;
+    eventually("orders go on", SOON, async || {
+        log.events().await.len() > after.len() + 100
+    })
+    .await;
     load.stop().await;
     log.wait_until_published(name).await;
     relay.stop().await.unwrap();
@@ -148,6 +165,10 @@ async fn a_topic_that_is_deleted_is_made_again_and_everything_since_is_in_it() {
     let (events, topic) = (log.events().await, topic::read(&settings).await);
     // Whatever came after the deletion is complete and in order; what was before is in the shards.
     let verdict = judge(&events, &topic, 8, &ends(&before));
-    println!("{} of {} events in the new topic: {verdict:?}", topic.len(), events.len());
+    println!(
+        "{} of {} events in the new topic: {verdict:?}",
+        topic.len(),
+        events.len()
+    );
     assert!(verdict.is_good(), "{verdict:?}");
 }

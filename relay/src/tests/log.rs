@@ -37,8 +37,15 @@ impl Log {
             options.push(ShardOptions { id: ShardId(id), url });
         }
         bootstrap(&mut control, &options).await.unwrap();
-        let all = Options { shards: options.clone(), read_connections: 4, ..Options::default() };
-        Self { store: EventStore::connect(all).await.unwrap(), shards: options }
+        let all = Options {
+            shards: options.clone(),
+            read_connections: 4,
+            ..Options::default()
+        };
+        Self {
+            store: EventStore::connect(all).await.unwrap(),
+            shards: options,
+        }
     }
 
     /// Stores an order of one event for the `nth` tenant.
@@ -57,7 +64,10 @@ impl Log {
                 event_type: "OrderCreated".to_owned(),
                 event_version: "1.0".to_owned(),
                 payload: RawValue::from_string(payload).unwrap(),
-                metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+                metadata: metadata
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect(),
             }],
         };
         self.store.append(append).await.unwrap()
@@ -100,9 +110,11 @@ impl Log {
             .fetch_all(&mut self.shard(at).await)
             .await
             .unwrap();
-            all.extend(rows.into_iter().map(|(slot, position, id)| {
-                ((Slot(slot.try_into().unwrap()), SlotPosition(position)), EventId(id))
-            }));
+            all.extend(
+                rows.into_iter().map(|(slot, position, id)| {
+                    ((Slot(slot.try_into().unwrap()), SlotPosition(position)), EventId(id))
+                }),
+            );
         }
         all
     }

@@ -27,7 +27,10 @@ async fn every_event_is_published_once_in_order_in_the_partition_of_its_slot() {
     assert_eq!(judge(&events, &topic, 8, &BTreeMap::new()), Verdict::default());
     for record in &topic {
         let id = record.event.stream.id();
-        assert_eq!(record.event.payload.get(), format!("{{ \"type\":\"OrderCreated\" , \"order_id\":\"{id}\"}}"));
+        assert_eq!(
+            record.event.payload.get(),
+            format!("{{ \"type\":\"OrderCreated\" , \"order_id\":\"{id}\"}}")
+        );
     }
     read_by_another_program(&settings, events.len());
 }
@@ -35,7 +38,17 @@ async fn every_event_is_published_once_in_order_in_the_partition_of_its_slot() {
 /// kcat sees a CloudEvent in binary mode.
 fn read_by_another_program(settings: &RelaySettings, count: usize) {
     let mut kcat = Command::new("kcat");
-    kcat.args(["-q", "-C", "-e", "-o", "beginning", "-b", &settings.kafka.bootstrap, "-t", &settings.topic.name]);
+    kcat.args([
+        "-q",
+        "-C",
+        "-e",
+        "-o",
+        "beginning",
+        "-b",
+        &settings.kafka.bootstrap,
+        "-t",
+        &settings.topic.name,
+    ]);
     let said = kcat.args(["-f", "%k %h\n"]).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(said.stdout).unwrap();
     assert_eq!(text.lines().count(), count);
@@ -66,7 +79,17 @@ async fn a_topic_with_another_number_of_partitions_is_refused() {
     topic::create(&settings, 3).await;
     let ended = Running::start(&log, &settings).ended().await;
     let error = ended.unwrap_err();
-    assert!(matches!(error, Error::Partitions { found: 3, expected: 8, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Partitions {
+                found: 3,
+                expected: 8,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("topic of another name"), "{error}");
 }
 

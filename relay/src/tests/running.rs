@@ -24,9 +24,15 @@ impl Running {
     }
 
     pub(super) fn start_with(log: &Log, settings: &RelaySettings, faults: Faults) -> Self {
-        let relay = Relay::new(log.store.clone(), log.shards.clone(), settings.clone()).unwrap().with_faults(faults);
+        let relay = Relay::new(log.store.clone(), log.shards.clone(), settings.clone())
+            .unwrap()
+            .with_faults(faults);
         let (stop, status) = (Shutdown::new(), Arc::new(relay.status()));
-        Self { task: tokio::spawn(relay.run(stop.clone())), stop, status }
+        Self {
+            task: tokio::spawn(relay.run(stop.clone())),
+            stop,
+            status,
+        }
     }
 
     /// As `kill -9` would: nothing is flushed, given back or said.
@@ -57,7 +63,10 @@ impl Running {
 /// Quick to notice everything; a topic that no other test has.
 pub(super) fn settings(bootstrap: &str, topic: &str, replication: u16) -> RelaySettings {
     RelaySettings {
-        kafka: KafkaSettings { bootstrap: bootstrap.to_owned(), ..KafkaSettings::default() },
+        kafka: KafkaSettings {
+            bootstrap: bootstrap.to_owned(),
+            ..KafkaSettings::default()
+        },
         topic: TopicSettings {
             name: topic.to_owned(),
             partitions: 8,

@@ -19,7 +19,10 @@ async fn relays_share_the_shards_and_take_over_those_of_a_dead_one() {
     let one = Running::start(&log, &settings);
     eventually("the first relay publishes alone", SOON, async || one.held() == 4).await;
     let other = Running::start(&log, &settings);
-    eventually("both publish two shards", SOON, async || (one.held(), other.held()) == (2, 2)).await;
+    eventually("both publish two shards", SOON, async || {
+        (one.held(), other.held()) == (2, 2)
+    })
+    .await;
 
     one.kill().await;
     let died = Instant::now();
@@ -29,7 +32,10 @@ async fn relays_share_the_shards_and_take_over_those_of_a_dead_one() {
     assert!(took < Duration::from_secs(10), "{took:?}");
 
     let third = Running::start(&log, &settings);
-    eventually("the third gets its share", SOON, async || (other.held(), third.held()) == (2, 2)).await;
+    eventually("the third gets its share", SOON, async || {
+        (other.held(), third.held()) == (2, 2)
+    })
+    .await;
     let left = Instant::now();
     third.stop().await.unwrap();
     eventually("one that stops gives back at once", SOON, async || other.held() == 4).await;
@@ -38,9 +44,13 @@ async fn relays_share_the_shards_and_take_over_those_of_a_dead_one() {
     load.stop().await;
     log.wait_until_published(&settings.topic.name).await;
     for at in 0..4 {
-        let heads = published_heads(&mut log.shard(at).await, &settings.topic.name).await.unwrap();
+        let heads = published_heads(&mut log.shard(at).await, &settings.topic.name)
+            .await
+            .unwrap();
         assert!(!heads.is_empty() && heads.iter().all(|head| head.published));
-        let unknown = published_heads(&mut log.shard(at).await, "no-such-topic").await.unwrap();
+        let unknown = published_heads(&mut log.shard(at).await, "no-such-topic")
+            .await
+            .unwrap();
         assert!(unknown.len() == heads.len() && unknown.iter().all(|head| !head.published));
     }
     other.stop().await.unwrap();
@@ -68,8 +78,14 @@ async fn a_relay_that_does_not_know_yet_that_it_lost_its_lease_repeats_and_reord
 
     // Its lease is taken from under it, and it is forgotten, as if its machine had stood still.
     let mut shard = log.shard(0).await;
-    let at = rewind(&mut shard, name, event_store::Position(i64::MAX)).await.unwrap().unwrap();
-    sqlx::query("DELETE FROM relay_members").execute(&mut shard).await.unwrap();
+    let at = rewind(&mut shard, name, event_store::Position(i64::MAX))
+        .await
+        .unwrap()
+        .unwrap();
+    sqlx::query("DELETE FROM relay_members")
+        .execute(&mut shard)
+        .await
+        .unwrap();
     let second = Running::start(&log, &healthy);
     let passed = async || {
         let it = published(&mut log.shard(0).await, name).await.unwrap().unwrap();

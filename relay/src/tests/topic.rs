@@ -22,7 +22,10 @@ pub(super) struct Seen {
 /// All records, each partition's in order.
 pub(super) async fn read(settings: &RelaySettings) -> Vec<Seen> {
     let mut config = crate::kafka::client_config(&settings.kafka).unwrap();
-    config.set("group.id", "judge").set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    config
+        .set("group.id", "judge")
+        .set("enable.partition.eof", "true")
+        .set("enable.auto.commit", "false");
     let (topic, partitions) = (settings.topic.name.clone(), i32::from(settings.topic.partitions));
     tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = config.create().unwrap();
@@ -39,7 +42,10 @@ pub(super) async fn read(settings: &RelaySettings) -> Vec<Seen> {
                 Some(Ok(message)) => {
                     let event = decode(&message).unwrap();
                     assert_eq!(message.key(), Some(event.stream.tenant().as_str().as_bytes()));
-                    seen.push(Seen { partition: message.partition(), event });
+                    seen.push(Seen {
+                        partition: message.partition(),
+                        event,
+                    });
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
                 Some(Err(error)) => println!("while reading: {error}"),
@@ -60,11 +66,17 @@ fn admin(settings: &RelaySettings) -> AdminClient<DefaultClientContext> {
 
 pub(super) async fn create(settings: &RelaySettings, partitions: i32) {
     let topic = NewTopic::new(&settings.topic.name, partitions, TopicReplication::Fixed(1));
-    let made = admin(settings).create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    let made = admin(settings)
+        .create_topics([&topic], &AdminOptions::new())
+        .await
+        .unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
 }
 
 pub(super) async fn delete(settings: &RelaySettings) {
-    let gone = admin(settings).delete_topics(&[&settings.topic.name], &AdminOptions::new()).await.unwrap();
+    let gone = admin(settings)
+        .delete_topics(&[&settings.topic.name], &AdminOptions::new())
+        .await
+        .unwrap();
     assert!(gone.iter().all(Result::is_ok), "{gone:?}");
 }
