@@ -1,5 +1,6 @@
-//! Serves the command API on throwaway databases, for tools that test it from outside: prints its
-//! URL and a token, and stops on SIGINT or SIGTERM.
+//! Serves the command API on throwaway databases, for tools that test it from outside. Prints its
+//! URL, then two tokens of a furnished tenant: one that reaches every establishment, and one that
+//! reaches a single one, so that an order need not name it. Stops on SIGINT or SIGTERM.
 #![expect(
     clippy::unwrap_used,
     reason = "a test server that cannot start has nobody to recover for"
@@ -8,10 +9,15 @@
 #[path = "../tests/api/support.rs"]
 mod support;
 
+use std::time::Duration;
+
 use service::auth::Scope;
 use service::settings::HttpSettings;
 use service::shutdown::Shutdown;
 use tokio::net::TcpListener;
+
+/// Longer than any tool takes.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -22,7 +28,9 @@ async fn main() -> std::io::Result<()> {
     api.command.follow_catalogue(&shutdown);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("http://{}", listener.local_addr()?);
-    println!("{}", api.token("dev", &Scope::ALL, Some(&["roma"])));
+    for establishments in [None, Some(&["roma"][..])] {
+        println!("{}", api.token_for("dev", &Scope::ALL, establishments, A_DAY));
+    }
     service::http::serve(listener, api.router.clone(), shutdown, &HttpSettings::default()).await;
     Ok(())
 }

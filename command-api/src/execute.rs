@@ -113,6 +113,23 @@ impl Executor {
         A::Event: StoredEvent,
         A::Error: Into<Error>,
     {
+        let outcome = self.run(call, command).await;
+        let name = match &outcome {
+            Ok(done) if done.replayed => "replayed",
+            Ok(_) => "accepted",
+            Err(_) => "refused",
+        };
+        metrics::counter!("commands_total", "operation" => call.operation.as_str(), "outcome" => name).increment(1);
+        outcome
+    }
+
+    async fn run<A>(&self, call: &Call<'_>, command: Result<A::Command, Error>) -> Result<Done<A>, Error>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+        A::Command: Clone,
+        A::Event: StoredEvent,
+        A::Error: Into<Error>,
+    {
         let streams = self.store.aggregates::<A>();
         let command = match command {
             Ok(command) => command,

@@ -11,7 +11,7 @@ use super::answer;
 use super::caller::{Caller, establishment_in_path};
 use crate::CommandApi;
 use crate::error::{Error, Missing};
-use crate::openapi::{IdPath, NotFound, ReadHeaders, ReadRefusals};
+use crate::openapi::{EstablishmentPath, NotFound, ReadHeaders, ReadRefusals};
 use crate::wire::{EstablishmentView, Position};
 
 /// Read an establishment.
@@ -19,7 +19,7 @@ use crate::wire::{EstablishmentView, Position};
     get,
     path = "/v1/establishments/{id}",
     tag = "Catalogue",
-    params(IdPath, ReadHeaders),
+    params(EstablishmentPath, ReadHeaders),
     responses(
         (status = 200, description = "The establishment.", body = EstablishmentView, headers(
             ("ETag" = String, description = "The establishment's version."),

@@ -11,7 +11,7 @@ use super::answer;
 use super::caller::{Caller, product_in_path};
 use crate::CommandApi;
 use crate::error::{Error, Missing};
-use crate::openapi::{IdPath, NotFound, ReadHeaders, ReadRefusals};
+use crate::openapi::{NotFound, ProductPath, ReadHeaders, ReadRefusals};
 use crate::wire::{Position, ProductView};
 
 /// Read a product.
@@ -19,7 +19,7 @@ use crate::wire::{Position, ProductView};
     get,
     path = "/v1/products/{id}",
     tag = "Catalogue",
-    params(IdPath, ReadHeaders),
+    params(ProductPath, ReadHeaders),
     responses(
         (status = 200, description = "The product.", body = ProductView, headers(
             ("ETag" = String, description = "The product's version."),

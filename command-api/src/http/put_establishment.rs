@@ -13,7 +13,7 @@ use super::caller::{Caller, new_id};
 use crate::CommandApi;
 use crate::call::{Call, FiledUnder, Meets, Operation};
 use crate::error::Error;
-use crate::openapi::{CatalogueHeaders, CommandRefusals, IdPath, Stale};
+use crate::openapi::{CatalogueHeaders, CommandRefusals, EstablishmentPath, Stale};
 use crate::wire::{EstablishmentView, JsonBody, Position, PutEstablishment};
 
 /// Open an establishment, or define it anew.
@@ -23,7 +23,7 @@ use crate::wire::{EstablishmentView, JsonBody, Position, PutEstablishment};
     put,
     path = "/v1/establishments/{id}",
     tag = "Catalogue",
-    params(IdPath, CatalogueHeaders),
+    params(EstablishmentPath, CatalogueHeaders),
     request_body = PutEstablishment,
     responses(
         (status = 200, description = "The establishment was defined anew.", body = EstablishmentView, headers(

@@ -15,7 +15,7 @@ use crate::CommandApi;
 use crate::call::{Call, FiledUnder, Meets, Operation};
 use crate::catalogue::{Catalogue, Read};
 use crate::error::Error;
-use crate::openapi::{CatalogueHeaders, CommandRefusals, IdPath, Stale};
+use crate::openapi::{CatalogueHeaders, CommandRefusals, ProductPath, Stale};
 use crate::wire::{JsonBody, Position, ProductView, PutProduct};
 
 /// Add a product to the catalogue, or define it anew.
@@ -26,7 +26,7 @@ use crate::wire::{JsonBody, Position, ProductView, PutProduct};
     put,
     path = "/v1/products/{id}",
     tag = "Catalogue",
-    params(IdPath, CatalogueHeaders),
+    params(ProductPath, CatalogueHeaders),
     request_body = PutProduct,
     responses(
         (status = 200, description = "The product was defined anew.", body = ProductView, headers(

@@ -13,7 +13,7 @@ use super::caller::{Caller, product_in_path};
 use crate::CommandApi;
 use crate::call::{Call, Meets, Operation};
 use crate::error::{Error, Missing};
-use crate::openapi::{CommandRefusals, ConditionalHeaders, IdPath, NotFound, Stale};
+use crate::openapi::{CommandRefusals, ConditionalHeaders, NotFound, ProductPath, Stale};
 use crate::wire::{JsonBody, Position, ProductView, SetAvailability};
 
 /// Put a product on or off sale.
@@ -23,7 +23,7 @@ use crate::wire::{JsonBody, Position, ProductView, SetAvailability};
     post,
     path = "/v1/products/{id}/availability",
     tag = "Catalogue",
-    params(IdPath, ConditionalHeaders),
+    params(ProductPath, ConditionalHeaders),
     request_body = SetAvailability,
     responses(
         (status = 200, description = "The product, as the change left it.", body = ProductView, headers(

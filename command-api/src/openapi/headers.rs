@@ -37,7 +37,7 @@ pub(crate) struct ConditionalHeaders {
     )]
     idempotency_key: Option<String>,
     /// The version that must be stored, as its `ETag`.
-    #[param(rename = "If-Match", pattern = r#"^"[0-9]{1,9}"$"#, example = "\"1\"")]
+    #[param(rename = "If-Match", pattern = r#"^"[0-9]{1,9}"$"#)]
     if_match: Option<String>,
 }
 
@@ -55,10 +55,10 @@ pub(crate) struct CatalogueHeaders {
     )]
     idempotency_key: Option<String>,
     /// The version that must be stored, as its `ETag`.
-    #[param(rename = "If-Match", pattern = r#"^"[0-9]{1,9}"$"#, example = "\"1\"")]
+    #[param(rename = "If-Match", pattern = r#"^"[0-9]{1,9}"$"#)]
     if_match: Option<String>,
     /// `*`: only where nothing is stored yet.
-    #[param(rename = "If-None-Match", pattern = r"^\*$", example = "*")]
+    #[param(rename = "If-None-Match", pattern = r"^\*$")]
     if_none_match: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct CatalogueHeaders {
 #[expect(dead_code, reason = "read by the document only")]
 pub(crate) struct ReadHeaders {
     /// The version that the reader has, as its `ETag`: answered 304 while it is current.
-    #[param(rename = "If-None-Match", pattern = r#"^"[0-9]{1,9}"$"#, example = "\"1\"")]
+    #[param(rename = "If-None-Match", pattern = r#"^"[0-9]{1,9}"$"#)]
     if_none_match: Option<String>,
 }
 
@@ -77,16 +77,31 @@ pub(crate) struct ReadHeaders {
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "read by the document only")]
 pub(crate) struct OrderPath {
-    #[param(format = Uuid)]
+    #[param(format = Uuid, example = super::examples::order_id)]
     id: String,
 }
 
-/// Names something by the id its client chose. Reading one that cannot be an id answers 404,
-/// defining one 400.
+/// Names an establishment by the id its client chose. Reading what cannot be an id answers 404,
+/// defining it 400.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "read by the document only")]
-pub(crate) struct IdPath {
+pub(crate) struct EstablishmentPath {
+    #[param(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9._-]{1,64}$",
+        example = "roma"
+    )]
+    id: String,
+}
+
+/// Names a product by the id its client chose. Reading what cannot be an id answers 404, defining
+/// it 400.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read by the document only")]
+pub(crate) struct ProductPath {
     #[param(
         min_length = 1,
         max_length = 64,
@@ -119,6 +134,6 @@ pub(crate) struct EventsQuery {
     #[param(value_type = Option<Instant>)]
     pub to: Option<String>,
     /// At most this many; fewer may come while there are more: go on from `Comanda-Position`.
-    #[param(minimum = 1, maximum = 1000, example = 100)]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document. It is generated from the routes themselves, committed as
 //! `openapi.json`, and a test holds the two together.
 
+pub(crate) mod examples;
 mod headers;
 mod refusals;
 
@@ -8,7 +9,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 pub(crate) use headers::{
-    CatalogueHeaders, CommandHeaders, ConditionalHeaders, EventsQuery, IdPath, OrderPath, ReadHeaders,
+    CatalogueHeaders, CommandHeaders, ConditionalHeaders, EstablishmentPath, EventsQuery, OrderPath, ProductPath,
+    ReadHeaders,
 };
 pub(crate) use refusals::{CommandRefusals, Conflict, NotFound, ReadRefusals, Stale};
 

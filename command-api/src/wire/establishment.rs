@@ -9,11 +9,13 @@ use utoipa::ToSchema;
 use super::checks::{Checks, incomplete};
 use super::object::objects_only;
 use super::schema::{EstablishmentKindName, FreeText, Id};
+use crate::openapi::examples;
 
 objects_only!(PutEstablishment, TaxRequest);
 
 /// An establishment's whole definition.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = examples::put_establishment)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct PutEstablishment {
     #[schema(value_type = FreeText)]
@@ -111,7 +113,7 @@ impl From<TaxRule> for TaxView {
 
 /// An establishment as it stands at one version.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Establishment", as = Establishment)]
+#[schema(title = "Establishment", as = Establishment, example = examples::establishment)]
 pub(crate) struct EstablishmentView {
     #[schema(value_type = Id)]
     id: EstablishmentId,

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::checks::Checks;
 use super::object::objects_only;
 use super::schema::{self, FreeText, Id, Instant, OrderStatusName, ReasonName, ServiceTypeName, UuidText};
+use crate::openapi::examples;
 
 objects_only!(
     PlaceOrderRequest,
@@ -26,7 +27,7 @@ objects_only!(
 
 /// An order to place. The smallest is `{"table_id": …, "items": [{"product_id": …, "quantity": …}]}`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(title = "PlaceOrder")]
+#[schema(title = "PlaceOrder", example = examples::place_order)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct PlaceOrderRequest {
     /// The order's id, where the client mints it; a device without a network can.
@@ -206,7 +207,7 @@ impl ModifierRequest {
 
 /// A change of an order's status.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(title = "ChangeOrderStatus")]
+#[schema(title = "ChangeOrderStatus", example = examples::change_status)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct ChangeStatusRequest {
     #[schema(value_type = OrderStatusName)]
@@ -218,7 +219,7 @@ pub(crate) struct ChangeStatusRequest {
 
 /// An order as it stands at one version.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Order", as = Order)]
+#[schema(title = "Order", as = Order, example = examples::order)]
 pub(crate) struct OrderView {
     #[schema(value_type = UuidText)]
     id: OrderId,

@@ -9,11 +9,13 @@ use utoipa::ToSchema;
 use super::checks::{Checks, incomplete};
 use super::object::objects_only;
 use super::schema::{self, FreeText, Id};
+use crate::openapi::examples;
 
 objects_only!(PutProduct, PutModifier, SetAvailability);
 
 /// A product's whole definition. Its availability is a matter of its own and stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = examples::put_product)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct PutProduct {
     #[schema(value_type = FreeText)]
@@ -45,7 +47,7 @@ pub(crate) struct PutModifier {
 
 /// Puts a product on or off sale.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(title = "SetAvailability")]
+#[schema(title = "SetAvailability", example = examples::set_availability)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct SetAvailability {
     pub available: bool,
@@ -101,7 +103,7 @@ impl PutModifier {
 
 /// A product as it stands at one version.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Product", as = Product)]
+#[schema(title = "Product", as = Product, example = examples::product)]
 pub(crate) struct ProductView {
     #[schema(value_type = Id)]
     id: ProductId,

@@ -43,7 +43,7 @@ pub(crate) struct Instant(#[expect(dead_code, reason = "read by the schema only"
 
 /// A position token: how far an answer, or a reader, has got in the tenant's log. Opaque.
 #[derive(ToSchema)]
-#[schema(min_length = 1, max_length = 64)]
+#[schema(max_length = 32, pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$")]
 pub(crate) struct Position(#[expect(dead_code, reason = "read by the schema only")] String);
 
 /// An enum of the domain, its values listed by the domain's own table.
