@@ -219,6 +219,7 @@ async fn catch_up_speed() {
     let consumer = Consumer::new(pool.clone(), ProjectorSettings::default());
     let running = crate::support::start(consumer, &world.log);
     let started = Instant::now();
+    let events = world.events();
     for batch in events.chunks(2_000) {
         running.deliver(batch);
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use sqlx::PgConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{FromRow, PgConnection, Postgres};
 
 use super::days::Day;
 use crate::projection::{Schema, WriteError};
@@ -24,7 +26,7 @@ impl Customers {
         schema: &Schema,
     ) -> Result<Vec<(Day, i64)>, WriteError> {
         let changed = |more: bool| Columns::of(self.0.iter().filter(move |(_, by)| **by != 0 && (**by > 0) == more));
-        let mut days = changed(true).count_in(connection, schema).await?;
+        let mut days = changed(true).count_in(connection, schema, self).await?;
         days.extend(changed(false).count_out(connection, schema).await?);
         Ok(days)
     }
@@ -70,26 +72,37 @@ impl Columns {
     }
 
     /// Raises counts. A customer whose count is now what was added was not there before.
-    async fn count_in(&self, connection: &mut PgConnection, schema: &Schema) -> Result<Vec<(Day, i64)>, WriteError> {
+    async fn count_in(
+        &self,
+        connection: &mut PgConnection,
+        schema: &Schema,
+        added: &Customers,
+    ) -> Result<Vec<(Day, i64)>, WriteError> {
         if self.refs.is_empty() {
             return Ok(vec![]);
         }
         let sql = format!(
-            "WITH added AS (
-                 SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::bigint[])
-                     AS k (tenant_id, establishment_id, business_date, customer_id, refs)
-             ), counted AS (
-                 INSERT INTO {schema}.customers AS c
-                     (tenant_id, establishment_id, business_date, customer_id, refs)
-                 SELECT * FROM added
-                 ON CONFLICT (tenant_id, establishment_id, business_date, customer_id)
-                     DO UPDATE SET refs = c.refs + excluded.refs
-                 RETURNING tenant_id, establishment_id, business_date, customer_id, refs
-             )
-             SELECT tenant_id, establishment_id, business_date
-               FROM counted JOIN added USING (tenant_id, establishment_id, business_date, customer_id, refs)"
+            "INSERT INTO {schema}.customers AS c (tenant_id, establishment_id, business_date, customer_id, refs)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::bigint[])
+             ON CONFLICT (tenant_id, establishment_id, business_date, customer_id)
+                DO UPDATE SET refs = c.refs + excluded.refs
+             RETURNING tenant_id, establishment_id, business_date, customer_id, refs"
         );
-        Ok(days(self.run(&sql, connection).await?, 1))
+        let counted: Vec<(String, String, NaiveDate, String, i64)> = self.query(&sql).fetch_all(connection).await?;
+        // Compared here, because PostgreSQL gives the rows back in no order that is promised.
+        Ok(counted
+            .into_iter()
+            .map(|(tenant, establishment, date, customer, refs)| {
+                let day = Day {
+                    tenant,
+                    establishment,
+                    date,
+                };
+                ((day, customer), refs)
+            })
+            .filter(|(key, refs)| added.0.get(key) == Some(refs))
+            .map(|((day, _), _)| (day, 1))
+            .collect())
     }
 
     /// Lowers counts and removes customers left without an order.
@@ -132,13 +145,18 @@ impl Columns {
     }
 
     async fn run(&self, sql: &str, connection: &mut PgConnection) -> Result<Vec<DayRow>, sqlx::Error> {
+        self.query(sql).fetch_all(connection).await
+    }
+
+    fn query<'q, Row>(&'q self, sql: &'q str) -> QueryAs<'q, Postgres, Row, PgArguments>
+    where
+        Row: for<'r> FromRow<'r, PgRow>,
+    {
         sqlx::query_as(sql)
             .bind(&self.tenant_id)
             .bind(&self.establishment_id)
             .bind(&self.business_date)
             .bind(&self.customer_id)
             .bind(&self.refs)
-            .fetch_all(connection)
-            .await
     }
 }
