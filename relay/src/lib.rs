@@ -28,6 +28,7 @@ pub mod kafka;
 mod keeper;
 mod membership;
 mod metric;
+mod published;
 mod reader;
 pub mod record;
 mod relay;
@@ -39,8 +40,8 @@ mod status;
 mod tests;
 mod tracker;
 
-pub use cursor::{Published, PublishedHead, published, published_heads, rewind};
 pub use error::Error;
+pub use published::{Published, PublishedHead, published, published_heads, rewind};
 pub use relay::Relay;
 pub use settings::{Compression, KafkaSettings, RelaySettings, SaslMechanism, SecurityProtocol, TopicSettings};
 pub use status::ShardStatus;

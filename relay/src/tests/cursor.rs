@@ -7,8 +7,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::log::Log;
-use crate::cursor::{Attendance, Desk, Lease, Post, published, rewind};
+use crate::cursor::{Attendance, Desk, Lease, Post};
 use crate::error::Error;
+use crate::published::{published, rewind};
 use crate::settling::Proven;
 
 const TOPIC: &str = "t";

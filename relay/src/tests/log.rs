@@ -15,7 +15,7 @@ use service::shutdown::Shutdown;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::cursor::published;
+use crate::published::published;
 
 /// What is at each place of each slot.
 pub(super) type Events = BTreeMap<(Slot, SlotPosition), EventId>;

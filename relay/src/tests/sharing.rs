@@ -9,7 +9,7 @@ use super::judge::judge;
 use super::log::Log;
 use super::running::{Running, settings};
 use super::{SOON, eventually, topic};
-use crate::cursor::{published, published_heads, rewind};
+use crate::published::{published, published_heads, rewind};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_share_the_shards_and_take_over_those_of_a_dead_one() {
