@@ -63,7 +63,7 @@ async fn no_route_argument_or_cursor_of_one_tenant_shows_another_tenants_data() 
             )
             .await,
     ];
-    let page = "query($e: ID!, $after: String, $before: String, $text: String) {
+    let page = "query($e: ID!, $after: String, $text: String) {
         orders(establishmentId: $e, first: 10, after: $after, filter: {text: $text}) {
             totalCount edges { node { key reference } } } }";
     for variables in [

@@ -4,7 +4,7 @@
 -- Text keys are compared byte by byte (COLLATE "C"): faster, and an upgrade of the operating
 -- system's collations cannot corrupt an index of the log.
 
--- The head: one row, locked by every append. Whoever holds it decides what comes next.
+-- The head: one row, read and advanced by every append under the head lock.
 CREATE TABLE shard (
     only_row boolean  PRIMARY KEY DEFAULT true CHECK (only_row),
     shard_id smallint NOT NULL CHECK (shard_id >= 0),

@@ -1,7 +1,7 @@
 //! A client that writes down what it is about to ask before it asks it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -33,7 +33,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn intend(&self, intent: &Intent) {
-        let mut entries = self.entries.lock().expect("the journal");
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries
             .entry(intent.key.clone())
             .or_insert_with(|| (intent.clone(), Outcome::Unknown));
@@ -41,7 +41,7 @@ impl Journal {
 
     /// Notes an answer; a second one must be the first one again (G5).
     pub(crate) fn settle(&self, key: &str, status: u16, body: Value) {
-        let mut entries = self.entries.lock().expect("the journal");
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get_mut(key).expect("intended first");
         let settled = Outcome::Settled { status, body };
         if entry.1 == Outcome::Unknown {
@@ -64,7 +64,7 @@ impl Journal {
     }
 
     fn select(&self, wanted: impl Fn(&Outcome) -> bool) -> Vec<Intent> {
-        let entries = self.entries.lock().expect("the journal");
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries
             .values()
             .filter(|(_, outcome)| wanted(outcome))

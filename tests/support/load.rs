@@ -198,6 +198,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Ends the load whatever its workers found: where a bug is planted, they stumble over it too.
+    pub(crate) async fn abandon(self) {
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {

@@ -177,7 +177,7 @@ pub(crate) struct HeadLock {
 impl HeadLock {
     pub(crate) async fn take(platform: &Platform, shard: usize) -> Self {
         let mut holder = platform.shard(shard).await;
-        run(&mut holder, "BEGIN; SELECT * FROM shard FOR UPDATE").await;
+        run(&mut holder, "BEGIN; SELECT lock_head()").await;
         Self {
             holder,
             observer: platform.shard(shard).await,
