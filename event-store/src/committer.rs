@@ -14,21 +14,25 @@
 //!
 //! When the handle is closed or dropped, the queue is drained, and then the task ends.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::StreamId;
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::append::Append;
 use crate::batch::{self, Outcome, Prepared};
 use crate::error::Error;
 use crate::ids::{Position, ShardId};
 use crate::queue::Job;
 use crate::session::{Failure, Session, classify};
+
+/// What a batch stored, by stream.
+type Stored = HashMap<StreamId, Arc<Prepared>>;
 
 pub(crate) struct Committer {
     pub(crate) shard: ShardId,
@@ -60,12 +64,13 @@ impl Committer {
                 waiting.push_back(job);
             }
             let batch = take_batch(&mut waiting, self.batch_max, self.batch_max_bytes);
-            if let Err(error) = self.commit(batch).await {
+            match self.commit(batch).await {
+                Ok(stored) => self.answer_overtaken(&mut waiting, &stored),
                 // The shard is gone: those behind would each wait as long for the same news.
-                for job in waiting.drain(..) {
-                    job.answer(Err(error.clone()));
-                }
+                Err(error) => answer_all(waiting.drain(..).collect(), &error),
             }
+            let depth = waiting.len() + self.jobs.len();
+            gauge!("event_store_queue_depth", "shard" => self.shard.to_string()).set(depth as f64);
         }
         self.session.close().await;
     }
@@ -82,10 +87,11 @@ impl Committer {
         }
     }
 
-    /// Commits a batch, splitting it where the data of one append is refused. `Err` where the shard
-    /// could not be reached; the batch has been answered in any case.
-    async fn commit(&mut self, batch: Vec<Job>) -> Result<(), Error> {
+    /// Commits a batch, splitting it where the data of one append is refused. Returns what was stored;
+    /// `Err` where the shard could not be reached. The batch has been answered in any case.
+    async fn commit(&mut self, batch: Vec<Job>) -> Result<Stored, Error> {
         let mut parts = vec![batch];
+        let mut stored = Stored::new();
         let mut lost = None;
         while let Some(mut jobs) = parts.pop() {
             if let Some(error) = &lost {
@@ -94,7 +100,7 @@ impl Committer {
             }
             let prepared: Vec<Arc<Prepared>> = jobs.iter().map(|job| Arc::clone(&job.prepared)).collect();
             match self.send(&prepared).await {
-                Ok(outcomes) => self.answer(jobs, outcomes),
+                Ok(outcomes) => self.answer(jobs, outcomes, &mut stored),
                 Err(error) => match classify(&error) {
                     Failure::Data if jobs.len() > 1 => {
                         let second = jobs.split_off(jobs.len() / 2);
@@ -115,7 +121,7 @@ impl Committer {
                 },
             }
         }
-        lost.map_or(Ok(()), Err)
+        lost.map_or(Ok(stored), Err)
     }
 
     /// Sends once, and again after a lost connection, until `reconnect_within` has passed.
@@ -165,33 +171,67 @@ impl Committer {
         histogram!("event_store_append_duration_ms", "shard" => shard).record(started.elapsed().as_secs_f64() * 1000.0);
     }
 
-    fn answer(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+    fn answer(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>, stored: &mut Stored) {
         let last = outcomes.iter().filter_map(last_position).max();
-        let mut conflicts = 0;
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
-            let result = match outcome {
-                Outcome::Committed(committed) => Ok(committed),
-                Outcome::Conflict => {
-                    conflicts += 1;
+            match outcome {
+                Outcome::Committed(committed) => {
                     let append = &job.prepared.append;
-                    Err(Error::Conflict {
-                        stream: append.stream.clone(),
-                        expected: append.expected,
-                    })
+                    stored.insert(append.stream.clone(), Arc::clone(&job.prepared));
+                    job.answer(Ok(committed));
                 }
-                Outcome::NotOwned => Err(Error::NotOwned {
-                    slot: job.prepared.slot,
-                }),
-            };
-            job.answer(result);
-        }
-        if conflicts > 0 {
-            counter!("event_store_conflicts_total", "shard" => self.shard.to_string()).increment(conflicts);
+                Outcome::Conflict => self.answer_conflict(job),
+                Outcome::NotOwned => {
+                    let slot = job.prepared.slot;
+                    job.answer(Err(Error::NotOwned { slot }));
+                }
+            }
         }
         if let Some(last) = last {
             self.head.send_modify(|head| *head = last.max(*head));
         }
     }
+
+    /// Answers those whose place in their stream was just taken by another append. The log would
+    /// say the same, but to one of them per batch: many writers on one stream would wait for each
+    /// other's conflicts.
+    fn answer_overtaken(&self, waiting: &mut VecDeque<Job>, stored: &Stored) {
+        let overtaken = |job: &Job| {
+            let append = &job.prepared.append;
+            stored
+                .get(&append.stream)
+                .is_some_and(|taken| is_overtaken(append, &taken.append))
+        };
+        for job in std::mem::take(waiting) {
+            if overtaken(&job) {
+                self.answer_conflict(job)
+            } else {
+                waiting.push_back(job)
+            }
+        }
+    }
+
+    fn answer_conflict(&self, job: Job) {
+        counter!("event_store_conflicts_total", "shard" => self.shard.to_string()).increment(1);
+        let Append { stream, expected, .. } = &job.prepared.append;
+        let conflict = Error::Conflict {
+            stream: stream.clone(),
+            expected: *expected,
+        };
+        job.answer(Err(conflict));
+    }
+}
+
+/// Whether `append` must begin at a place that `taken` holds, and is not that very append sent again.
+fn is_overtaken(append: &Append, taken: &Append) -> bool {
+    let Ok(place) = usize::try_from(append.expected.0 - taken.expected.0) else {
+        return false;
+    };
+    let first = append.events.first().map(|event| event.event_id);
+    taken
+        .events
+        .get(place)
+        .is_some_and(|there| Some(there.event_id) != first)
 }
 
 fn last_position(outcome: &Outcome) -> Option<Position> {

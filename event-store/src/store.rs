@@ -8,7 +8,6 @@ use std::time::Duration;
 use cqrs_es::Aggregate;
 use domain::StoredEvent;
 use futures::future::join_all;
-use metrics::gauge;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -115,7 +114,6 @@ impl EventStore {
         let prepared = Arc::new(Prepared::new(append)?);
         let slot = prepared.slot;
         let shard = self.owner(slot).await?;
-        gauge!("event_store_queue_depth", "shard" => shard.id.to_string()).set(shard.queue.depth() as f64);
         match shard.queue.append(Arc::clone(&prepared)).await {
             Err(Error::NotOwned { .. }) => {
                 let moved_to = self.owner_after_refresh(slot).await?;

@@ -146,6 +146,33 @@ async fn given_a_conflict_then_it_says_so_and_its_neighbours_are_stored() {
 }
 
 #[tokio::test]
+async fn given_many_writers_that_want_the_same_place_then_one_gets_it_and_the_rest_wait_for_one_commit() {
+    let platform = Platform::fresh(1).await;
+    let store = platform.store().await;
+    let stream = fresh_order(&tenant("acme"));
+    let contenders: Vec<Append> = (0..12).map(|_| append(&stream, 0)).collect();
+    // One sends its append again without waiting for the answer, and is not its own rival.
+    let again = contenders[0].clone();
+    let follower = append(&stream, 1);
+    let appends = contenders.into_iter().chain([again, follower]).collect();
+    let results = together(&platform, &store, appends).await;
+
+    assert!(!results[0].as_ref().expect("the first").already_committed);
+    let rivals = &results[1..12];
+    assert!(
+        rivals
+            .iter()
+            .all(|result| matches!(result, Err(Error::Conflict { .. }))),
+        "{rivals:?}"
+    );
+    assert!(results[12].as_ref().expect("recognised").already_committed);
+    assert_eq!(
+        results[13].as_ref().expect("behind the first").events[0].sequence,
+        Sequence(2)
+    );
+}
+
+#[tokio::test]
 async fn given_a_full_queue_then_appends_are_refused_at_once_with_a_time_to_retry() {
     let platform = Platform::fresh(1).await;
     let store = EventStore::connect(Options {

@@ -42,7 +42,7 @@ async fn moved(platform: &Platform, tenant: &TenantId) {
 fn on_the_first() -> TenantId {
     (0..)
         .map(|number| tenant(&format!("t{number}")))
-        .find(|tenant| Slot::of(tenant).0 % 2 == 0)
+        .find(|tenant| Slot::of(tenant).0.is_multiple_of(2))
         .expect("one")
 }
 

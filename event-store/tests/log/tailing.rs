@@ -39,7 +39,7 @@ fn assert_dense(counter: &str, values: impl Iterator<Item = i64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn given_many_writers_on_one_stream_and_on_many_when_tailing_throughout_then_all_is_seen_once_in_order() {
     const WRITERS: usize = 50;
-    const ROUNDS: usize = 6;
+    const ROUNDS: usize = 4;
     let platform = Platform::fresh(1).await;
     let store = platform.store().await;
     let acme = tenant("acme");
