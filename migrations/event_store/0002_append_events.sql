@@ -4,7 +4,9 @@
 -- The head lock: held until the transaction ends by whoever assigns positions or changes who owns a
 -- slot. An advisory lock, not a lock on the head's row: its queue is first come, first served, while
 -- a session that waits for a row follows the row's newest version and loses its place at every
--- commit of another. With six busy sessions some waited for ten seconds; here nobody is passed.
+-- commit of another. Measured with eight sessions of lone appends on two busy cores: the row's queue
+-- moved faster on average (420 against 290 appends/s), this one waited less at worst (p99 55-76
+-- against 83-107 ms, longest 142 against 733 ms). Batches make the first matter less.
 CREATE FUNCTION lock_head() RETURNS void LANGUAGE sql VOLATILE AS $$
     -- Locks of this kind are per database, and so per shard. The number only has to be ours.
     SELECT pg_advisory_xact_lock(7165347902411399169)
@@ -19,9 +21,10 @@ $$;
 --   not_owned          the slot is not, or no longer, this shard's
 -- The last two fail their append alone. An error fails the call, and nothing of it is stored.
 --
--- The planner is held to index look-ups: the plan is kept for the session, and one made while the
--- log was small must not still scan it when it is large. Compiling it is switched off with that: a
--- plan that has to use what was disabled looks expensive enough to compile, for seconds, every time.
+-- The plan is made once per session and kept: planning costs fifteen times what a lone append does.
+-- It is held to look-ups by key, because one made while the log was small must not still scan it
+-- when it is large. Compiling is switched off with that: a plan that has to use what was disabled
+-- looks expensive enough to compile, for seconds, every time.
 CREATE FUNCTION append_events(
     p_append integer[], p_slot smallint[], p_tenant text[], p_type text[], p_id text[], p_expected bigint[],
     p_establishment text[], p_date date[],
@@ -32,6 +35,7 @@ CREATE FUNCTION append_events(
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = public, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -74,8 +78,8 @@ BEGIN
                AS i (append, slot, tenant, type, id, expected, establishment, date,
                      event_id, event_type, event_version, payload, metadata, ord)
         WINDOW events_of_append AS (PARTITION BY i.append ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
-    ), judged AS (
-        SELECT i.*, s.slot_position AS slot_head, s.incarnation, c.last_number,
+    ), judged AS MATERIALIZED (
+        SELECT i.*, s.slot_position AS slot_head, s.incarnation,
                greatest(now_here, s.recorded_at) AS recorded_at,
                -- The event id decides before a conflict is judged, so that a batch whose outcome
                -- is unknown can be sent again.
@@ -88,25 +92,35 @@ BEGIN
                            AND last.sequence = i.expected) THEN 'conflict'
                     ELSE 'accepted' END AS outcome,
                stored.position AS stored_position, stored.slot_position AS stored_slot_position,
-               stored.recorded_at AS stored_at, (stored.metadata ->> 'number')::bigint AS stored_number
+               stored.recorded_at AS stored_at, stored.number AS stored_number,
+               CASE WHEN i.nth = 1 AND i.establishment IS NOT NULL THEN coalesce((
+                   SELECT c.last_number FROM order_numbers c
+                    WHERE c.slot = i.slot AND c.tenant_id = i.tenant
+                      AND c.establishment_id = i.establishment AND c.business_date = i.date), 0)
+               END AS last_number
           FROM input i
-          LEFT JOIN slots s ON s.slot = i.slot
-          LEFT JOIN events next ON next.aggregate_type = i.type AND next.aggregate_id = i.id
-                               AND next.sequence = i.expected + 1
-          LEFT JOIN events stored ON next.event_id = i.first_id
-                               AND stored.aggregate_type = i.type AND stored.aggregate_id = i.id
-                               AND stored.sequence = i.expected + i.nth
-          LEFT JOIN order_numbers c ON i.nth = 1 AND c.slot = i.slot AND c.tenant_id = i.tenant
-                               AND c.establishment_id = i.establishment AND c.business_date = i.date
+          -- LIMIT keeps each of these a look-up by key, whatever the tables' sizes suggest.
+          LEFT JOIN LATERAL (
+               SELECT s.slot_position, s.incarnation, s.recorded_at, s.owned
+                 FROM slots s WHERE s.slot = i.slot LIMIT 1) s ON true
+          LEFT JOIN LATERAL (
+               SELECT e.event_id FROM events e
+                WHERE e.aggregate_type = i.type AND e.aggregate_id = i.id AND e.sequence = i.expected + 1
+                LIMIT 1) next ON true
+          LEFT JOIN LATERAL (
+               SELECT e.position, e.slot_position, e.recorded_at, (e.metadata ->> 'number')::bigint AS number
+                 FROM events e
+                WHERE next.event_id = i.first_id
+                  AND e.aggregate_type = i.type AND e.aggregate_id = i.id AND e.sequence = i.expected + i.nth
+                LIMIT 1) stored ON true
     ), placed AS (
         SELECT j.*,
                j.outcome = 'accepted' AS accepted,
                j.expected + j.nth AS new_sequence,
                head.position + count(*) FILTER (WHERE j.outcome = 'accepted') OVER batch AS new_position,
                j.slot_head + count(*) FILTER (WHERE j.outcome = 'accepted') OVER slot AS new_slot_position,
-               CASE WHEN j.nth = 1 AND j.establishment IS NOT NULL AND j.outcome = 'accepted' THEN
-                   coalesce(j.last_number, 0)
-                       + count(*) FILTER (WHERE j.nth = 1 AND j.outcome = 'accepted') OVER day
+               CASE WHEN j.last_number IS NOT NULL AND j.outcome = 'accepted' THEN
+                   j.last_number + count(*) FILTER (WHERE j.nth = 1 AND j.outcome = 'accepted') OVER day
                END AS new_number
           FROM judged j
         WINDOW batch AS (ORDER BY j.ord ROWS UNBOUNDED PRECEDING),
