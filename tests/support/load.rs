@@ -44,7 +44,7 @@ impl Load {
 
     fn create(&self, n: usize) -> Intent {
         let key = format!("{}-order-{n}", self.label);
-        let customer = (n % 3 == 0).then(|| json!({"id": format!("c-{}", n % 7)}));
+        let customer = n.is_multiple_of(3).then(|| json!({"id": format!("c-{}", n % 7)}));
         let mut body = json!({
             "establishment_id": ESTABLISHMENT,
             "items": [{"product_id": PRODUCT, "quantity": 1 + n % 4}],
@@ -91,7 +91,7 @@ impl Load {
         if n % 100 == 1 {
             self.stale(intent.tenant, &order).await;
         }
-        if n % 3 > 0 {
+        if !n.is_multiple_of(3) {
             self.attempt(&self.change(n, &order, "accepted")).await;
         }
         if n % 3 > 1 {

@@ -27,6 +27,16 @@ pub(crate) fn of_command<A: Aggregate>(
     Ok((status, headers, Json(body)).into_response())
 }
 
+/// The answer to a `PUT` of a whole definition: 201 where it was the first.
+pub(crate) fn of_definition<A: Aggregate>(done: &Done<A>, body: Option<impl Serialize>) -> Result<Response, Error> {
+    let status = if done.opened() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    of_command(status, done, body)
+}
+
 /// The answer to a read, or 304 where the reader's copy is current.
 pub(crate) fn of_read(
     request: &HeaderMap,

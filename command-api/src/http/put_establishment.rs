@@ -1,7 +1,6 @@
 //! `PUT /v1/establishments/{id}`
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use domain::establishment::{Establishment, EstablishmentCommand};
 use domain::{EstablishmentId, StreamId};
@@ -66,10 +65,5 @@ pub(crate) async fn put_establishment(
     let command = EstablishmentCommand::Define(Box::new(definition));
     let done = api.executor.execute::<Establishment>(&call, Ok(command)).await?;
     api.catalogue.learn_establishment(&call.stream, &done);
-    let status = if done.opened() {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    answer::of_command(status, &done, EstablishmentView::of(&done.aggregate, done.version()))
+    answer::of_definition(&done, EstablishmentView::of(&done.aggregate, done.version()))
 }

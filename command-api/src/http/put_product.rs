@@ -1,7 +1,6 @@
 //! `PUT /v1/products/{id}`
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use domain::product::{Product, ProductCommand, ProductDefined};
 use domain::{ProductId, StreamId, TenantId};
@@ -65,12 +64,7 @@ pub(crate) async fn put_product(
         .map(|()| ProductCommand::Define(Box::new(definition)));
     let done = api.executor.execute::<Product>(&call, command).await?;
     api.catalogue.learn_product(&call.stream, &done);
-    let status = if done.opened() {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    answer::of_command(status, &done, ProductView::of(&done.aggregate, done.version()))
+    answer::of_definition(&done, ProductView::of(&done.aggregate, done.version()))
 }
 
 /// A product sold everywhere is for a token that reaches everywhere.

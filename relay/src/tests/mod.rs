@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 /// Waits for a condition, and says what it waited for when it does not come.
 async fn eventually(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let give_up = Instant::now() + limit;
+    let mut look = tokio::time::interval(Duration::from_millis(20));
     while !condition().await {
         assert!(Instant::now() < give_up, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        look.tick().await;
     }
 }
 

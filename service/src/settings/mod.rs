@@ -261,8 +261,6 @@ pub struct CommandSettings {
     pub catalogue_max_age_ms: u64,
     /// Products and establishments kept in memory.
     pub catalogue_entries: usize,
-    /// How far `placed_at` may lie ahead of our clock.
-    pub placed_at_ahead_seconds: u32,
     /// Events that one page of `GET /v1/events` holds at most.
     pub events_page_max: usize,
 }
@@ -273,7 +271,6 @@ impl Default for CommandSettings {
             conflict_retries: 5,
             catalogue_max_age_ms: 1_000,
             catalogue_entries: 100_000,
-            placed_at_ahead_seconds: 300,
             events_page_max: 1_000,
         }
     }

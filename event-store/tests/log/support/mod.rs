@@ -152,12 +152,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Waits until `holds`, and fails if it does not within twenty seconds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;
+    let mut look = tokio::time::interval(Duration::from_millis(5));
     while !holds().await {
         assert!(
             Instant::now() < deadline,
             "in {PATIENCE:?} it never came about that {what}"
         );
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        look.tick().await;
     }
 }
 
