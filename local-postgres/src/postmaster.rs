@@ -17,7 +17,7 @@ use crate::Error;
 use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::cluster::Layout;
-use crate::settings::{self, Durability};
+use crate::settings::{self, Options};
 
 /// What one server is started with.
 #[derive(Debug, Clone)]
@@ -26,8 +26,7 @@ pub(crate) struct Launch {
     pub(crate) binaries: Binaries,
     pub(crate) account: Account,
     pub(crate) port: u16,
-    pub(crate) connections: u16,
-    pub(crate) durability: Durability,
+    pub(crate) options: Options,
 }
 
 impl Launch {
@@ -36,7 +35,7 @@ impl Launch {
     }
 
     fn arguments(&self) -> Vec<String> {
-        settings::arguments(&self.layout.cluster(), self.port, self.connections, self.durability)
+        settings::arguments(&self.layout.cluster(), self.port, &self.options)
     }
 
     /// Whether a running server is just what this would start.
@@ -166,6 +165,28 @@ pub(crate) fn clear_leftovers(cluster: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &stale)(error)),
         _ => Ok(()),
     }
+}
+
+/// Signals the server and all its helpers, itself first: a stopped server
+/// starts no helper that would be missed.
+pub(crate) fn signal_all(cluster: &Path, how: Signal) {
+    if let Some(server) = running(cluster) {
+        signal(server.pid, how);
+    }
+    processes_in(cluster).for_each(|pid| signal(pid, how));
+}
+
+/// Kills until no process of this cluster is left.
+pub(crate) async fn kill_all(cluster: &Path) -> Result<(), Error> {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while let Some(pid) = processes_in(cluster).next() {
+        if Instant::now() > give_up {
+            return Err(Error::WillNotEnd { pid });
+        }
+        signal_all(cluster, Signal::SIGKILL);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 fn processes_in(cluster: &Path) -> impl Iterator<Item = i32> + '_ {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use sqlx::{Connection, Executor, PgConnection};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
@@ -13,8 +13,10 @@ use crate::cluster::{self, Layout};
 use crate::lock::Lock;
 use crate::postmaster::{self, Launch};
 use crate::process::Process;
-use crate::settings::Durability;
-use crate::supervisor::{State, Supervisor};
+use crate::settings::{Durability, Options};
+use crate::standby::Primary;
+use crate::supervisor::{Order, State, Supervisor};
+use crate::tls::{Tls, TlsFiles};
 use crate::{Error, port, secret};
 
 /// What to start.
@@ -28,6 +30,12 @@ pub struct Config {
     pub programs: Option<PathBuf>,
     /// How many clients may be connected at once.
     pub max_connections: u16,
+    /// Memory for pages; `None` takes an eighth of the machine's, at most 1 GiB.
+    pub shared_buffers_mb: Option<u32>,
+    /// What a power cut may take; anything but [`Durability::Durable`] is for tests.
+    pub durability: Durability,
+    /// With a certificate, nobody gets in without TLS.
+    pub tls: Option<Tls>,
     /// How long the first start may take, recovery after a crash included.
     pub start_timeout: Duration,
 }
@@ -40,6 +48,9 @@ impl Config {
             port: None,
             programs: None,
             max_connections: 200,
+            shared_buffers_mb: None,
+            durability: Durability::Durable,
+            tls: None,
             start_timeout,
         }
     }
@@ -51,8 +62,9 @@ pub struct Server {
     port: u16,
     password: String,
     layout: Layout,
+    authority: Option<PathBuf>,
     state: watch::Receiver<State>,
-    stop: Option<oneshot::Sender<()>>,
+    orders: Option<mpsc::Sender<Order>>,
     supervisor: Option<JoinHandle<Result<(), Error>>>,
     /// Held as long as the server may be ours.
     _lock: Lock,
@@ -72,9 +84,13 @@ impl Server {
     /// Makes the data where there is none, starts the server or adopts the one
     /// that a killed process left, and waits until it serves.
     pub async fn start(config: Config) -> Result<Self, Error> {
+        Self::begin(config, Origin::New).await
+    }
+
+    pub(crate) async fn begin(config: Config, origin: Origin) -> Result<Self, Error> {
         let limit = config.start_timeout;
         let data = config.data.clone();
-        let prepared = tokio::task::spawn_blocking(move || prepare(&config)).await;
+        let prepared = tokio::task::spawn_blocking(move || prepare(&config, &origin)).await;
         let lost = |error| Error::io("set up", &data)(std::io::Error::other(error));
         let Prepared {
             lock,
@@ -88,34 +104,41 @@ impl Server {
             return Err(error);
         }
         let (state, watched) = watch::channel(State::Serving { pid: process.pid });
-        let (stop, stopped) = oneshot::channel();
+        let (orders, given) = mpsc::channel(1);
         let (port, layout) = (launch.port, launch.layout.clone());
-        let supervisor = tokio::spawn(
-            Supervisor {
-                launch,
-                state,
-                stop: stopped,
-            }
-            .run(process),
-        );
+        let authority = launch.options.tls.as_ref().map(|tls| tls.authority.clone());
+        let supervisor = Supervisor {
+            launch,
+            state,
+            orders: given,
+        };
         Ok(Self {
             port,
             password,
             layout,
+            authority,
             state: watched,
-            stop: Some(stop),
-            supervisor: Some(supervisor),
+            orders: Some(orders),
+            supervisor: Some(tokio::spawn(supervisor.run(process))),
             _lock: lock,
         })
     }
 
     /// The URL of a database of this server. It carries the password.
     pub fn url(&self, database: &str) -> String {
-        cluster::url(self.port, &self.password, database)
+        cluster::url(self.port, &self.password, database, self.authority.as_deref())
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The process number of the server while it serves.
+    pub fn pid(&self) -> Option<i32> {
+        match *self.state.borrow() {
+            State::Serving { pid } => Some(pid),
+            State::Down { .. } | State::Stopped => None,
+        }
     }
 
     /// The server's own log.
@@ -150,9 +173,61 @@ impl Server {
         admin.close().await.map_err(failed)
     }
 
+    /// Ends every process of the server at once, as a power cut would, and leaves
+    /// it down until [`Server::restart`]. Returns once they are gone.
+    pub async fn kill(&self) -> Result<(), Error> {
+        let (done, killed) = oneshot::channel();
+        self.order(Order::Kill(done)).await?;
+        killed.await.map_err(|_| self.unsupervised())?
+    }
+
+    /// Starts the server that was killed and waits until it serves. One that is
+    /// serving stays as it is.
+    pub async fn restart(&self) -> Result<(), Error> {
+        self.order(Order::Start).await?;
+        let mut state = self.state.clone();
+        let serves = state.wait_for(|state| matches!(state, State::Serving { .. })).await;
+        serves.map(|_| ()).map_err(|_| self.unsupervised())
+    }
+
+    /// Halts every process of the server where it is: connections stay open and
+    /// get no answer. To the supervisor it still serves.
+    pub fn freeze(&self) {
+        // Twice: a helper that was being started while the first went round.
+        postmaster::signal_all(&self.layout.cluster(), Signal::SIGSTOP);
+        postmaster::signal_all(&self.layout.cluster(), Signal::SIGSTOP);
+    }
+
+    /// Ends [`Server::freeze`].
+    pub fn thaw(&self) {
+        postmaster::signal_all(&self.layout.cluster(), Signal::SIGCONT);
+    }
+
+    async fn order(&self, order: Order) -> Result<(), Error> {
+        match &self.orders {
+            Some(orders) => orders.send(order).await.map_err(|_| self.unsupervised()),
+            None => Err(self.unsupervised()),
+        }
+    }
+
+    /// The supervisor has ended, which it does by itself only where a server does not.
+    fn unsupervised(&self) -> Error {
+        Error::io("supervise the server in", &self.layout.folder)(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    pub(crate) fn as_primary(&self, slot: &str) -> Primary {
+        Primary {
+            port: self.port,
+            password: self.password.clone(),
+            major: self.layout.made_by(),
+            authority: self.authority.clone(),
+            slot: slot.to_owned(),
+        }
+    }
+
     /// Stops the server in good order; the data is closed and complete after it.
     pub async fn stop(mut self) -> Result<(), Error> {
-        drop(self.stop.take());
+        drop(self.orders.take());
         match self.supervisor.take() {
             Some(supervisor) => {
                 let failed = |error| Error::io("stop the server in", &self.layout.folder)(std::io::Error::other(error));
@@ -171,19 +246,26 @@ impl Drop for Server {
             State::Serving { pid } => pid,
             State::Down { .. } | State::Stopped => return,
         };
-        drop(self.stop.take());
+        drop(self.orders.take());
         if postmaster::works_in(served, &self.layout.cluster()) {
             postmaster::signal(served, Signal::SIGINT);
+            postmaster::signal_all(&self.layout.cluster(), Signal::SIGCONT);
         }
     }
 }
 
-fn is_database_name(name: &str) -> bool {
+pub(crate) fn is_database_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Where the data of a server comes from when there is none yet.
+pub(crate) enum Origin {
+    New,
+    CopyOf(Box<Primary>),
 }
 
 struct Prepared {
@@ -194,7 +276,7 @@ struct Prepared {
 }
 
 /// Everything up to the start itself; files and short programs only.
-fn prepare(config: &Config) -> Result<Prepared, Error> {
+fn prepare(config: &Config, origin: &Origin) -> Result<Prepared, Error> {
     let data: &Path = &config.data;
     let account = Account::for_cluster(&data.join("postgres").join("cluster"))?;
     if !account.reaches(data) {
@@ -205,21 +287,40 @@ fn prepare(config: &Config) -> Result<Prepared, Error> {
     }
     let layout = Layout::create(data, &account)?;
     let lock = Lock::take(&layout.lock(), data)?;
-    let binaries = layout.binaries(config.programs.as_deref())?;
-    layout.initialise(&binaries, &account)?;
+    let (binaries, following) = match origin {
+        Origin::New => {
+            let binaries = layout.binaries(config.programs.as_deref(), None)?;
+            layout.initialise(&binaries, &account)?;
+            (binaries, None)
+        }
+        Origin::CopyOf(primary) => {
+            let binaries = layout.binaries(config.programs.as_deref(), primary.major)?;
+            layout.copy(primary, &binaries, &account, config.durability)?;
+            (binaries, Some(layout.following(primary, &account)?))
+        }
+    };
     let password = secret::read(&layout.password())?;
     let port = match config.port.or_else(|| port::remembered(&layout.port())) {
         Some(port) => port,
         None => port::free()?,
     };
-    let connections = config.max_connections;
+    let tls = config.tls.as_ref();
+    let tls = tls
+        .map(|tls| TlsFiles::install(tls, &layout.folder, &account))
+        .transpose()?;
+    let options = Options {
+        connections: config.max_connections,
+        durability: config.durability,
+        shared_buffers_mb: config.shared_buffers_mb,
+        tls,
+        following,
+    };
     let launch = Launch {
         layout,
         binaries,
         account,
         port,
-        connections,
-        durability: Durability::Durable,
+        options,
     };
     Ok(Prepared {
         lock,

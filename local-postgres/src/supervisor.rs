@@ -8,14 +8,17 @@
 //! When this process is killed, the server lives on and the next start adopts
 //! it; the loop keeps no state that would be lost. Not needed for correctness:
 //! noticing a death quickly. Clients see connection errors until it is back.
+//!
+//! A server that was killed by order stays down until it is ordered back.
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use nix::sys::signal::Signal;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::postmaster::Launch;
 use crate::process::Process;
-use crate::{Error, log};
+use crate::{Error, log, postmaster};
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
@@ -38,11 +41,25 @@ pub enum State {
     Stopped,
 }
 
+/// What the loop is told; that whoever could tell it is gone means to stop.
+pub(crate) enum Order {
+    /// End every process of the server at once and leave it down; answered when it is.
+    Kill(oneshot::Sender<Result<(), Error>>),
+    /// Start the server that was killed.
+    Start,
+}
+
+/// What came of waiting for the server to serve.
+enum Again {
+    Serving(Process),
+    KilledByOrder,
+    Stopped,
+}
+
 pub(crate) struct Supervisor {
     pub(crate) launch: Launch,
     pub(crate) state: watch::Sender<State>,
-    /// Resolves when asked to stop, and when whoever could ask is gone.
-    pub(crate) stop: oneshot::Receiver<()>,
+    pub(crate) orders: mpsc::Receiver<Order>,
 }
 
 impl Supervisor {
@@ -50,52 +67,67 @@ impl Supervisor {
         let mut delay = FIRST_DELAY;
         loop {
             let since = Instant::now();
-            let how = tokio::select! {
-                how = serve(&mut process, &self.launch) => how,
-                _ = &mut self.stop => return self.finish(process).await,
+            let mut again = tokio::select! {
+                how = serve(&mut process, &self.launch) => {
+                    self.died(process.pid, &how);
+                    if since.elapsed() >= STEADY {
+                        delay = FIRST_DELAY;
+                    }
+                    self.restart(&mut delay).await?
+                }
+                order = self.orders.recv() => match order {
+                    None => return self.finish(process).await,
+                    Some(Order::Kill(done)) => self.kill(Some(process), done).await,
+                    Some(Order::Start) => Again::Serving(process),
+                },
             };
-            if since.elapsed() >= STEADY {
-                delay = FIRST_DELAY;
-            }
-            tracing::warn!(
-                process.pid = process.pid,
-                exit = how,
-                "PostgreSQL died; starting it again"
-            );
-            let remedy = "none needed: it is being started again".to_owned();
-            self.state.send_replace(State::Down {
-                why: format!("PostgreSQL died ({how})"),
-                remedy,
-            });
-            match self.restart(&mut delay).await? {
-                Some(again) => process = again,
-                None => return Ok(()),
-            }
-            tracing::info!(process.pid = process.pid, "PostgreSQL serves again");
+            process = loop {
+                again = match again {
+                    Again::Serving(process) => break process,
+                    Again::Stopped => return Ok(()),
+                    Again::KilledByOrder => self.ordered_back(&mut delay).await?,
+                };
+            };
             self.state.send_replace(State::Serving { pid: process.pid });
         }
     }
 
-    /// Tries until it serves; `None` when asked to stop meanwhile.
-    async fn restart(&mut self, delay: &mut Duration) -> Result<Option<Process>, Error> {
+    fn died(&self, pid: i32, how: &str) {
+        tracing::warn!(process.pid = pid, exit = how, "PostgreSQL died; starting it again");
+        self.state.send_replace(State::Down {
+            why: format!("PostgreSQL died ({how})"),
+            remedy: "none needed: it is being started again".to_owned(),
+        });
+    }
+
+    /// Tries until it serves, or is told otherwise meanwhile.
+    async fn restart(&mut self, delay: &mut Duration) -> Result<Again, Error> {
         loop {
             tokio::select! {
                 () = sleep(*delay) => {}
-                _ = &mut self.stop => {
-                    self.state.send_replace(State::Stopped);
-                    return Ok(None);
-                }
+                order = self.orders.recv() => match order {
+                    None => {
+                        self.state.send_replace(State::Stopped);
+                        return Ok(Again::Stopped);
+                    }
+                    Some(Order::Kill(done)) => return Ok(self.kill(None, done).await),
+                    Some(Order::Start) => {}
+                },
             }
             *delay = (*delay * 2).min(LONGEST_DELAY);
             let error = match Process::spawn(&self.launch).await {
                 Ok(mut process) => tokio::select! {
                     ready = process.ready(&self.launch, RECOVERY) => match ready {
-                        Ok(()) => return Ok(Some(process)),
+                        Ok(()) => {
+                            tracing::info!(process.pid = process.pid, "PostgreSQL serves again");
+                            return Ok(Again::Serving(process));
+                        }
                         Err(error) => error,
                     },
-                    _ = &mut self.stop => {
-                        return self.finish(process).await.map(|()| None);
-                    }
+                    order = next_but_start(&mut self.orders) => return match order {
+                        None => self.finish(process).await.map(|()| Again::Stopped),
+                        Some(done) => Ok(self.kill(Some(process), done).await),
+                    },
                 },
                 Err(error) => error,
             };
@@ -108,10 +140,55 @@ impl Supervisor {
         }
     }
 
+    /// The server that was killed by order stays down until the next one.
+    async fn ordered_back(&mut self, delay: &mut Duration) -> Result<Again, Error> {
+        match self.orders.recv().await {
+            None => {
+                self.state.send_replace(State::Stopped);
+                Ok(Again::Stopped)
+            }
+            Some(Order::Kill(done)) => Ok(self.kill(None, done).await),
+            Some(Order::Start) => {
+                *delay = Duration::ZERO;
+                let again = self.restart(delay).await;
+                *delay = FIRST_DELAY;
+                again
+            }
+        }
+    }
+
+    async fn kill(&mut self, process: Option<Process>, done: oneshot::Sender<Result<(), Error>>) -> Again {
+        let cluster = self.launch.layout.cluster();
+        let killed = match process {
+            Some(mut process) => process.kill(&self.launch).await,
+            None => postmaster::kill_all(&cluster).await,
+        };
+        self.state.send_replace(State::Down {
+            why: "PostgreSQL was killed by order".to_owned(),
+            remedy: "order it back".to_owned(),
+        });
+        // Whoever gave the order may have gone; the server is down all the same.
+        let _ = done.send(killed);
+        Again::KilledByOrder
+    }
+
     async fn finish(&mut self, mut process: Process) -> Result<(), Error> {
+        // A frozen server would not hear that it shall end.
+        postmaster::signal_all(&self.launch.layout.cluster(), Signal::SIGCONT);
         let ended = process.end(&self.launch).await;
         self.state.send_replace(State::Stopped);
         ended
+    }
+}
+
+/// The next order that changes what a starting server shall do: `None` to stop.
+async fn next_but_start(orders: &mut mpsc::Receiver<Order>) -> Option<oneshot::Sender<Result<(), Error>>> {
+    loop {
+        match orders.recv().await {
+            None => return None,
+            Some(Order::Kill(done)) => return Some(done),
+            Some(Order::Start) => {}
+        }
     }
 }
 

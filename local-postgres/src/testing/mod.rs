@@ -22,8 +22,12 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::account::Account;
 use crate::cluster::{self, Layout};
 use crate::postmaster::{Launch, PidFile};
-use crate::settings::Durability;
-use crate::{Error, port, secret};
+use crate::settings::{Durability, Options};
+use crate::{Config, Error, port, secret};
+
+mod replicated;
+
+pub use replicated::Replicated;
 
 /// A fresh, empty database on the test server; returns its URL. Every call makes
 /// another, so a test that needs several databases calls it several times.
@@ -36,6 +40,16 @@ pub async fn fresh_database() -> String {
         .await
         .expect("create a test database");
     database_url(&name)
+}
+
+/// What a server of a test is started with: small, and not made to outlive a power cut.
+pub fn throwaway(data: impl Into<PathBuf>) -> Config {
+    Config {
+        max_connections: 100,
+        shared_buffers_mb: Some(64),
+        durability: Durability::Throwaway,
+        ..Config::new(data)
+    }
 }
 
 /// A new folder that `comanda up --data` can use even under root. Dropping it,
@@ -123,14 +137,14 @@ impl TestServer {
     }
 
     fn url(&self, database: &str) -> String {
-        cluster::url(self.port, &self.password, database)
+        cluster::url(self.port, &self.password, database, None)
     }
 
     fn try_start() -> Result<Self, Error> {
         let mut folder = std::mem::ManuallyDrop::new(ScratchFolder::new());
         let account = Account::of_this_process()?;
         let layout = Layout::create(folder.path(), &account)?;
-        let binaries = layout.binaries(None)?;
+        let binaries = layout.binaries(None, None)?;
         layout.initialise(&binaries, &account)?;
         let password = secret::read(&layout.password())?;
         // Between finding a free port and using it, another process may take it.
@@ -144,8 +158,13 @@ impl TestServer {
                 binaries,
                 account,
                 port,
-                connections: 400,
-                durability: Durability::Throwaway,
+                options: Options {
+                    connections: 400,
+                    durability: Durability::Throwaway,
+                    shared_buffers_mb: None,
+                    tls: None,
+                    following: None,
+                },
             }) {
                 Ok(()) => break port,
                 Err(Error::PortInUse { .. }) if tries < 10 => {}
