@@ -11,12 +11,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use service::settings::RelaySettings;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::Error;
 use crate::kafka::Topic;
-use crate::settings::RelaySettings;
+use crate::settings::Intervals;
 use crate::settling::Settling;
 use crate::tracker::Tracker;
 

@@ -13,6 +13,7 @@ use crate::cursor::{Attendance, Desk, Lease};
 use crate::error::Error;
 use crate::metric;
 use crate::session::{Ended, Session, Workplace};
+use crate::settings::Intervals;
 
 /// How often a lease is asked for that another relay is about to give back.
 const AWAITED: Duration = Duration::from_millis(100);
@@ -66,16 +67,17 @@ impl Keeper {
             Attendance::Held(lease) => lease,
             Attendance::HandOver(lease) => {
                 self.hand_over(&lease).await?;
-                return Ok(self.work.settings.attend_interval());
+                return Ok(self.work.settings.relay.attend_interval());
             }
             Attendance::Awaited => return Ok(AWAITED),
-            Attendance::Elsewhere => return Ok(self.work.settings.attend_interval()),
+            Attendance::Elsewhere => return Ok(self.work.settings.relay.attend_interval()),
         };
         if self.lease.is_none() {
             tracing::info!(shard = %self.work.post.shard, position = %lease.position, "lease taken");
             self.ends.clone_from(&lease.settled_ends);
         }
-        self.ends.resize(usize::from(self.work.settings.topic.partitions), 0);
+        self.ends
+            .resize(usize::from(self.work.settings.kafka.topic.partitions), 0);
         let lease = self.lease.insert(lease);
         metric::held(&self.work.post.shard.to_string(), true);
         self.work.observe(&self.desk, lease);
@@ -86,7 +88,7 @@ impl Keeper {
         let made = self.work.topic.ensure().await?;
         if made && lease.position.0 > 0 {
             return Err(Error::TopicMissing {
-                topic: self.work.settings.topic.name.clone(),
+                topic: self.work.settings.kafka.topic.name.clone(),
             });
         }
         self.work.topic.compare(&self.ends, &self.work.topic.ends().await?)?;
@@ -125,7 +127,7 @@ impl Keeper {
             // Found again by whoever holds the lease next, from the settled ends.
             self.drop_lease();
         }
-        let settings = &self.work.settings;
+        let settings = &self.work.settings.relay;
         let doubled = settings
             .retry_min_ms
             .max(1)
@@ -141,7 +143,7 @@ impl Keeper {
         self.work.losses.announce();
         metric::rewind(&self.work.post.shard.to_string());
         tracing::error!(
-            shard = %self.work.post.shard, from = %from, to = %lease.position, topic = %self.work.settings.topic.name,
+            shard = %self.work.post.shard, from = %from, to = %lease.position, topic = %self.work.settings.kafka.topic.name,
             "Kafka lost records that it had acknowledged; publishing again from where it surely had them"
         );
         Ok(())

@@ -43,5 +43,4 @@ mod tracker;
 pub use error::Error;
 pub use published::{Published, PublishedHead, published, published_heads, rewind};
 pub use relay::Relay;
-pub use settings::{Compression, KafkaSettings, RelaySettings, SaslMechanism, SecurityProtocol, TopicSettings};
 pub use status::ShardStatus;

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use event_store::{EventStore, Position, RecordedEvent, ShardId};
+use service::settings::RelaySettings;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Row};
@@ -14,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
-use crate::settings::RelaySettings;
 
 /// News that came within this time make more likely.
 const BUSY_FOR: Duration = Duration::from_secs(1);

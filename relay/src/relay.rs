@@ -2,6 +2,7 @@
 
 use event_store::{EventStore, ShardId, ShardOptions};
 use service::edge;
+use service::settings::{KafkaSettings, RelaySettings};
 use service::shutdown::Shutdown;
 use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
@@ -13,7 +14,7 @@ use crate::kafka::Topic;
 use crate::keeper::Keeper;
 use crate::metric;
 use crate::session::{Faults, Workplace};
-use crate::settings::RelaySettings;
+use crate::settings::{Intervals, Settings};
 use crate::status::{Board, ShardStatus};
 
 /// Publishes the shards that fall to it among all relays of the same topic.
@@ -21,7 +22,7 @@ use crate::status::{Board, ShardStatus};
 pub struct Relay {
     store: EventStore,
     shards: Vec<ShardOptions>,
-    settings: RelaySettings,
+    settings: Settings,
     topic: Topic,
     board: Board,
     faults: Faults,
@@ -33,8 +34,17 @@ impl Relay {
     ///
     /// # Errors
     /// [`Error::Settings`] or [`Error::File`].
-    pub fn new(store: EventStore, shards: Vec<ShardOptions>, settings: RelaySettings) -> Result<Self, Error> {
-        let topic = Topic::new(&settings.kafka, &settings.topic)?;
+    pub fn new(
+        store: EventStore,
+        shards: Vec<ShardOptions>,
+        kafka: &KafkaSettings,
+        settings: RelaySettings,
+    ) -> Result<Self, Error> {
+        let topic = Topic::new(kafka)?;
+        let settings = Settings {
+            kafka: kafka.clone(),
+            relay: settings,
+        };
         let ids: Vec<ShardId> = shards.iter().map(|shard| shard.id).collect();
         Ok(Self {
             store,
@@ -74,10 +84,10 @@ impl Relay {
         let mut keepers = JoinSet::new();
         for shard in &self.shards {
             let post = Post {
-                topic: self.settings.topic.name.clone(),
+                topic: self.settings.kafka.topic.name.clone(),
                 relay,
                 name: name.clone(),
-                lease: self.settings.lease(),
+                lease: self.settings.relay.lease(),
                 shard: shard.id,
                 shards: ids.clone(),
             };

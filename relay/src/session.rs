@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::kafka::{Producer, Refused, Topic};
 use crate::metric;
 use crate::reader::{Page, Reader};
-use crate::settings::RelaySettings;
+use crate::settings::{Intervals, Settings};
 use crate::settling::{Proven, Settling};
 use crate::status::Board;
 use crate::tracker::Tracker;
@@ -38,7 +38,7 @@ pub(crate) enum Ended {
 /// What a session works with.
 pub(crate) struct Workplace {
     pub(crate) post: Post,
-    pub(crate) settings: RelaySettings,
+    pub(crate) settings: Settings,
     pub(crate) store: EventStore,
     pub(crate) url: PgConnectOptions,
     pub(crate) topic: Topic,
@@ -91,9 +91,13 @@ impl<'a> Session<'a> {
         lease: &'a mut Lease,
         ends: &'a mut Vec<i64>,
     ) -> Result<Self, Error> {
-        let (settings, shard) = (&work.settings, work.post.shard);
-        let tracker = Arc::new(Tracker::new(&settings.topic.name, lease.position, ends.clone()));
-        let producer = Producer::new(settings, shard, Arc::clone(&tracker))?;
+        let (settings, shard) = (&work.settings.relay, work.post.shard);
+        let tracker = Arc::new(Tracker::new(
+            &work.settings.kafka.topic.name,
+            lease.position,
+            ends.clone(),
+        ));
+        let producer = Producer::new(&work.settings, shard, Arc::clone(&tracker))?;
         let settling = Arc::new(Mutex::new(Settling::new(settings.settle())));
         // One page being sent, one waiting, one being read.
         let (page_sender, pages) = mpsc::channel(1);
@@ -141,8 +145,8 @@ impl<'a> Session<'a> {
     }
 
     async fn publish(&mut self, stop: &Shutdown) -> Result<Ended, Error> {
-        let mut attend = ticks(self.work.settings.attend_interval());
-        let mut advance = ticks(self.work.settings.advance_interval());
+        let mut attend = ticks(self.work.settings.relay.attend_interval());
+        let mut advance = ticks(self.work.settings.relay.advance_interval());
         loop {
             self.send_pending()?;
             // A page is taken when the one before has left, so that no more is held than in flight.
@@ -171,7 +175,7 @@ impl<'a> Session<'a> {
     /// Hands over what there is room for.
     fn send_pending(&mut self) -> Result<(), Error> {
         while let Some(event) = self.pending.front() {
-            if self.tracker.open() >= self.work.settings.in_flight_max {
+            if self.tracker.open() >= self.work.settings.relay.in_flight_max {
                 return Ok(());
             }
             let ticket = self.tracker.begin(event.position, event.recorded_at);
@@ -216,7 +220,7 @@ impl<'a> Session<'a> {
         let attendance = self.desk.attend(Some(self.lease)).await?;
         self.work.observe(self.desk, self.lease);
         metric::in_flight(&self.work.post.shard.to_string(), self.tracker.open());
-        let stall = self.work.settings.stall();
+        let stall = self.work.settings.relay.stall();
         if self.tracker.silent_for().is_some_and(|silence| silence > stall) {
             return Err(Error::Stalled {
                 seconds: stall.as_secs(),
@@ -224,7 +228,7 @@ impl<'a> Session<'a> {
         }
         if self.work.losses.count() > self.losses_before {
             return Err(Error::TopicMissing {
-                topic: self.work.settings.topic.name.clone(),
+                topic: self.work.settings.kafka.topic.name.clone(),
             });
         }
         Ok(matches!(attendance, Attendance::HandOver(_)))
@@ -232,7 +236,7 @@ impl<'a> Session<'a> {
 
     /// Waits for what is under way, moves the cursor behind it, and ends.
     async fn drain(&mut self, ended: Ended) -> Result<Ended, Error> {
-        let mut late = pin!(sleep(self.work.settings.drain()));
+        let mut late = pin!(sleep(self.work.settings.relay.drain()));
         while self.tracker.open() > 0 {
             tokio::select! {
                 () = self.tracker.changed() => {}

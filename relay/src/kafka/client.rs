@@ -5,10 +5,10 @@ use std::path::Path;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use service::settings::{KafkaSettings, SaslMechanism, SecurityProtocol};
 
 use crate::error::Error;
 use crate::metric;
-use crate::settings::{KafkaSettings, SaslMechanism, SecurityProtocol};
 
 /// What every client starts from; each adds its own.
 ///

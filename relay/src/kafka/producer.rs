@@ -8,12 +8,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use service::settings::Compression;
 
 use super::client::{Logging, client_config};
 use crate::error::Error;
 use crate::metric;
 use crate::record;
-use crate::settings::{Compression, RelaySettings};
+use crate::settings::Settings;
 use crate::tracker::{Ticket, Tracker};
 
 /// Why a record was not taken.
@@ -35,8 +36,9 @@ pub(crate) struct Producer {
 impl Producer {
     /// A new one has a new identity: nothing that an earlier one left on its way can be mistaken
     /// for a record of this one.
-    pub(crate) fn new(settings: &RelaySettings, shard: ShardId, tracker: Arc<Tracker>) -> Result<Self, Error> {
-        let mut config = client_config(&settings.kafka)?;
+    pub(crate) fn new(settings: &Settings, shard: ShardId, tracker: Arc<Tracker>) -> Result<Self, Error> {
+        let (topic, mut config) = (&settings.kafka.topic, client_config(&settings.kafka)?);
+        let settings = &settings.relay;
         config.set("acks", "all").set("enable.idempotence", "true");
         // The first record that cannot be delivered ends the producer: none after it is sent.
         config.set("enable.gapless.guarantee", "true");
@@ -62,8 +64,8 @@ impl Producer {
         });
         Ok(Self {
             inner: Some(inner.map_err(Error::kafka("make a producer"))?),
-            topic: settings.topic.name.clone(),
-            partitions: settings.topic.partitions,
+            topic: topic.name.clone(),
+            partitions: topic.partitions,
             shard,
         })
     }

@@ -8,11 +8,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
+use service::settings::{KafkaSettings, TopicSettings};
 
 use super::client::{Logging, client_config};
 use crate::error::Error;
 use crate::metric;
-use crate::settings::{KafkaSettings, TopicSettings};
 
 /// Room for the largest event, whose request is bounded to 1 MiB, and its headers.
 pub(crate) const RECORD_MAX_BYTES: u32 = 4 * 1024 * 1024;
@@ -34,7 +34,8 @@ impl Topic {
     ///
     /// # Errors
     /// Where the settings are wrong.
-    pub fn new(kafka: &KafkaSettings, settings: &TopicSettings) -> Result<Self, Error> {
+    pub fn new(kafka: &KafkaSettings) -> Result<Self, Error> {
+        let settings = &kafka.topic;
         let at_least = |what: &str| Error::Settings(format!("topic.{what} must be at least 1"));
         for (what, value) in [
             ("partitions", settings.partitions),

@@ -44,13 +44,13 @@ async fn relays_and_brokers_are_killed_at_random_under_load() {
         }
     }
     let placed = load.stop().await;
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     relay.stop().await.unwrap();
     let verdict = judge(&log.events().await, &topic::read(&settings).await, 8, &BTreeMap::new());
     println!("{placed} orders: {verdict:?}");
     assert!(verdict.is_good(), "{verdict:?}");
     assert_eq!(
-        log.rewinds(&settings.topic.name).await,
+        log.rewinds(&settings.kafka.topic.name).await,
         0,
         "nothing acknowledged was lost"
     );
@@ -103,7 +103,7 @@ async fn what_was_sent_and_not_acknowledged_is_sent_again_and_the_judge_would_se
 async fn kafka_may_be_away_when_the_relay_starts_and_come_and_go() {
     let (log, kafka) = (Log::of(1).await, testing::cluster(1).await);
     let mut settings = settings(&kafka.bootstrap(), "failures-away", 1);
-    settings.stall_ms = 1_000;
+    settings.relay.stall_ms = 1_000;
     let node = kafka.node(1).unwrap();
     node.kill().await.unwrap();
     let relay = Running::start(&log, &settings);
@@ -112,7 +112,7 @@ async fn kafka_may_be_away_when_the_relay_starts_and_come_and_go() {
     eventually("the relay says that Kafka is away, and for how long", SOON, trouble).await;
 
     node.restart().await.unwrap();
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     eventually("the trouble is over", SOON, async || {
         relay.status()[0].trouble.is_none()
     })
@@ -122,7 +122,7 @@ async fn kafka_may_be_away_when_the_relay_starts_and_come_and_go() {
     log.place_many(20).await;
     eventually("the relay notices the silence", SOON, trouble).await;
     node.restart().await.unwrap();
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     relay.stop().await.unwrap();
     let verdict = judge(&log.events().await, &topic::read(&settings).await, 8, &BTreeMap::new());
     assert!(verdict.is_good(), "{verdict:?}");
@@ -134,7 +134,7 @@ async fn a_topic_that_is_deleted_is_made_again_and_everything_since_is_in_it() {
     let settings = settings(&kafka.bootstrap(), "failures-deleted", 1);
     let load = log.load(Duration::from_millis(3));
     let relay = Running::start(&log, &settings);
-    let name = &settings.topic.name;
+    let name = &settings.kafka.topic.name;
     let settled = async || {
         let mut settled = true;
         for at in 0..2 {

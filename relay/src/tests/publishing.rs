@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use local_kafka::testing;
+use service::settings::SecurityProtocol;
 
 use super::judge::{Verdict, judge};
 use super::log::Log;
 use super::running::{Running, settings};
 use super::topic;
 use crate::error::Error;
-use crate::settings::{RelaySettings, SecurityProtocol};
+use crate::settings::Settings;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_published_once_in_order_in_the_partition_of_its_slot() {
@@ -19,7 +20,7 @@ async fn every_event_is_published_once_in_order_in_the_partition_of_its_slot() {
     log.place_many(200).await;
     let relay = Running::start(&log, &settings);
     log.place_many(200).await;
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     relay.stop().await.unwrap();
 
     let (events, topic) = (log.events().await, topic::read(&settings).await);
@@ -36,7 +37,7 @@ async fn every_event_is_published_once_in_order_in_the_partition_of_its_slot() {
 }
 
 /// kcat sees a CloudEvent in binary mode.
-fn read_by_another_program(settings: &RelaySettings, count: usize) {
+fn read_by_another_program(settings: &Settings, count: usize) {
     let mut kcat = Command::new("kcat");
     kcat.args([
         "-q",
@@ -47,7 +48,7 @@ fn read_by_another_program(settings: &RelaySettings, count: usize) {
         "-b",
         &settings.kafka.bootstrap,
         "-t",
-        &settings.topic.name,
+        &settings.kafka.topic.name,
     ]);
     let said = kcat.args(["-f", "%k %h\n"]).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(said.stdout).unwrap();
@@ -120,7 +121,7 @@ async fn copies_and_slots_that_moved_away_are_passed_over() {
     .unwrap();
 
     let relay = Running::start(&log, &settings);
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     relay.stop().await.unwrap();
     let (events, topic) = (log.events().await, topic::read(&settings).await);
     assert_eq!(judge(&events, &topic, 8, &BTreeMap::new()), Verdict::default());
@@ -144,11 +145,11 @@ async fn tls_with_a_name_and_a_password_opens_kafka_and_a_wrong_one_does_not() {
     let trouble = async || stranger.status().iter().any(|shard| shard.trouble.is_some());
     super::eventually("a wrong password is reported", super::SOON, trouble).await;
     stranger.stop().await.unwrap();
-    assert!(!log.is_published(&settings.topic.name).await);
+    assert!(!log.is_published(&settings.kafka.topic.name).await);
 
     std::fs::write(&file, format!("{}\n", secure.password)).unwrap();
     let relay = Running::start(&log, &settings);
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     relay.stop().await.unwrap();
     let (events, topic) = (log.events().await, topic::read(&settings).await);
     assert_eq!(judge(&events, &topic, 8, &BTreeMap::new()), Verdict::default());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use service::settings::{KafkaSettings, RelaySettings, TopicSettings};
 use service::shutdown::Shutdown;
 use tokio::task::JoinHandle;
 
@@ -9,7 +10,7 @@ use super::log::Log;
 use crate::error::Error;
 use crate::relay::Relay;
 use crate::session::Faults;
-use crate::settings::{KafkaSettings, RelaySettings, TopicSettings};
+use crate::settings::Settings;
 use crate::status::ShardStatus;
 
 pub(super) struct Running {
@@ -19,14 +20,19 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(log: &Log, settings: &RelaySettings) -> Self {
+    pub(super) fn start(log: &Log, settings: &Settings) -> Self {
         Self::start_with(log, settings, Faults::default())
     }
 
-    pub(super) fn start_with(log: &Log, settings: &RelaySettings, faults: Faults) -> Self {
-        let relay = Relay::new(log.store.clone(), log.shards.clone(), settings.clone())
-            .unwrap()
-            .with_faults(faults);
+    pub(super) fn start_with(log: &Log, settings: &Settings, faults: Faults) -> Self {
+        let relay = Relay::new(
+            log.store.clone(),
+            log.shards.clone(),
+            &settings.kafka,
+            settings.relay.clone(),
+        )
+        .unwrap()
+        .with_faults(faults);
         let (stop, status) = (Shutdown::new(), Arc::new(relay.status()));
         Self {
             task: tokio::spawn(relay.run(stop.clone())),
@@ -61,23 +67,26 @@ impl Running {
 }
 
 /// Quick to notice everything; a topic that no other test has.
-pub(super) fn settings(bootstrap: &str, topic: &str, replication: u16) -> RelaySettings {
-    RelaySettings {
+pub(super) fn settings(bootstrap: &str, topic: &str, replication: u16) -> Settings {
+    let topic = TopicSettings {
+        name: topic.to_owned(),
+        partitions: 8,
+        replication,
+        min_insync: replication.saturating_sub(1).max(1),
+        retention_ms: -1,
+    };
+    Settings {
         kafka: KafkaSettings {
             bootstrap: bootstrap.to_owned(),
+            topic,
             ..KafkaSettings::default()
         },
-        topic: TopicSettings {
-            name: topic.to_owned(),
-            partitions: 8,
-            replication,
-            min_insync: replication.saturating_sub(1).max(1),
-            retention_ms: -1,
+        relay: RelaySettings {
+            lease_ms: 2_000,
+            check_interval_ms: 300,
+            settle_ms: 1_500,
+            retry_max_ms: 500,
+            ..RelaySettings::default()
         },
-        lease_ms: 2_000,
-        check_interval_ms: 300,
-        settle_ms: 1_500,
-        retry_max_ms: 500,
-        ..RelaySettings::default()
     }
 }

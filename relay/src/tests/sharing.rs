@@ -28,7 +28,10 @@ async fn relays_share_the_shards_and_take_over_those_of_a_dead_one() {
     let died = Instant::now();
     eventually("the other takes over", SOON, async || other.held() == 4).await;
     let took = died.elapsed();
-    println!("take-over after a kill: {took:?} (lease {} ms)", settings.lease_ms);
+    println!(
+        "take-over after a kill: {took:?} (lease {} ms)",
+        settings.relay.lease_ms
+    );
     assert!(took < Duration::from_secs(10), "{took:?}");
 
     let third = Running::start(&log, &settings);
@@ -42,9 +45,9 @@ async fn relays_share_the_shards_and_take_over_those_of_a_dead_one() {
     println!("take-over after a stop: {:?}", left.elapsed());
 
     load.stop().await;
-    log.wait_until_published(&settings.topic.name).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
     for at in 0..4 {
-        let heads = published_heads(&mut log.shard(at).await, &settings.topic.name)
+        let heads = published_heads(&mut log.shard(at).await, &settings.kafka.topic.name)
             .await
             .unwrap();
         assert!(!heads.is_empty() && heads.iter().all(|head| head.published));
@@ -64,12 +67,12 @@ async fn a_relay_that_does_not_know_yet_that_it_lost_its_lease_repeats_and_reord
     let (log, kafka) = (Log::of(1).await, testing::shared().await);
     let mut zombie = settings(&kafka.bootstrap(), "sharing-zombie", 1);
     // It moves its cursor, and so learns of its loss, long after another has taken over.
-    zombie.advance_interval_ms = 5_000;
-    zombie.lease_ms = 60_000;
+    zombie.relay.advance_interval_ms = 5_000;
+    zombie.relay.lease_ms = 60_000;
     let healthy = settings(&kafka.bootstrap(), "sharing-zombie", 1);
     let load = log.load(Duration::from_millis(2));
     let first = Running::start(&log, &zombie);
-    let name = &healthy.topic.name;
+    let name = &healthy.kafka.topic.name;
     let moved = async || {
         let it = published(&mut log.shard(0).await, name).await.unwrap();
         it.is_some_and(|it| it.position.0 > 0)

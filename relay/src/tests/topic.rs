@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::record::decode;
-use crate::settings::RelaySettings;
+use crate::settings::Settings;
 
 /// A record as it stands in the topic.
 #[derive(Debug)]
@@ -20,13 +20,16 @@ pub(super) struct Seen {
 }
 
 /// All records, each partition's in order.
-pub(super) async fn read(settings: &RelaySettings) -> Vec<Seen> {
+pub(super) async fn read(settings: &Settings) -> Vec<Seen> {
     let mut config = crate::kafka::client_config(&settings.kafka).unwrap();
     config
         .set("group.id", "judge")
         .set("enable.partition.eof", "true")
         .set("enable.auto.commit", "false");
-    let (topic, partitions) = (settings.topic.name.clone(), i32::from(settings.topic.partitions));
+    let (topic, partitions) = (
+        settings.kafka.topic.name.clone(),
+        i32::from(settings.kafka.topic.partitions),
+    );
     tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = config.create().unwrap();
         let mut all = TopicPartitionList::new();
@@ -58,14 +61,14 @@ pub(super) async fn read(settings: &RelaySettings) -> Vec<Seen> {
     .unwrap()
 }
 
-fn admin(settings: &RelaySettings) -> AdminClient<DefaultClientContext> {
+fn admin(settings: &Settings) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &settings.kafka.bootstrap);
     config.create().unwrap()
 }
 
-pub(super) async fn create(settings: &RelaySettings, partitions: i32) {
-    let topic = NewTopic::new(&settings.topic.name, partitions, TopicReplication::Fixed(1));
+pub(super) async fn create(settings: &Settings, partitions: i32) {
+    let topic = NewTopic::new(&settings.kafka.topic.name, partitions, TopicReplication::Fixed(1));
     let made = admin(settings)
         .create_topics([&topic], &AdminOptions::new())
         .await
@@ -73,9 +76,9 @@ pub(super) async fn create(settings: &RelaySettings, partitions: i32) {
     assert!(made.iter().all(Result::is_ok), "{made:?}");
 }
 
-pub(super) async fn delete(settings: &RelaySettings) {
+pub(super) async fn delete(settings: &Settings) {
     let gone = admin(settings)
-        .delete_topics(&[&settings.topic.name], &AdminOptions::new())
+        .delete_topics(&[&settings.kafka.topic.name], &AdminOptions::new())
         .await
         .unwrap();
     assert!(gone.iter().all(Result::is_ok), "{gone:?}");

@@ -127,7 +127,9 @@ fn setting_of(variable: &str) -> Result<Option<String>, SettingsError> {
         "auth",
         "control",
         "event_store",
-        "read_store",
+        "read_stores",
+        "kafka",
+        "relay",
         "command",
         "projector",
         "query",
@@ -199,11 +201,15 @@ fn kind(kind: &figment::error::Kind) -> String {
 }
 
 fn read_url_files(settings: &mut Settings) -> Result<(), SettingsError> {
-    for (name, database) in [
-        ("control", &mut settings.control),
-        ("read_store", &mut settings.read_store),
-    ] {
-        read_url_file(name, &mut database.url, database.url_file.as_deref())?;
+    let control = &mut settings.control;
+    read_url_file("control", &mut control.url, control.url_file.as_deref())?;
+    for store in &mut settings.read_stores {
+        let name = format!("read_stores[name={}]", store.name);
+        read_url_file(&name, &mut store.url, store.url_file.as_deref())?;
+        for replica in &mut store.replicas {
+            let name = format!("{name}.replicas[name={}]", replica.name);
+            read_url_file(&name, &mut replica.url, replica.url_file.as_deref())?;
+        }
     }
     for shard in &mut settings.event_store.shards {
         let name = format!("event_store.shards[id={}]", shard.id);

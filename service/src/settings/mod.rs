@@ -4,18 +4,26 @@
 //! flags. An unknown key is an error wherever it stands. Secrets may come from files of their own
 //! (`*_file`), and nothing here ever prints one. `comanda.example.toml` documents every key.
 
+mod auth;
 mod check;
+mod databases;
+mod kafka;
 mod load;
+mod relay;
 mod secret;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use auth::{AuthSettings, KeyAlgorithm, KeySettings, SigningSettings};
+pub use databases::{DatabaseSettings, EventStoreSettings, ReadStoreSettings, ReplicaSettings, ShardSettings};
+pub use kafka::{KafkaSettings, SaslMechanism, SecurityProtocol, TopicSettings};
 pub(crate) use load::read_secret_file;
 pub use load::{DEFAULT_FILE, Loader, SettingsError};
+pub use relay::{Compression, RelaySettings};
 pub use secret::{DatabaseUrl, Secret};
 
 /// Everything a process can be told.
@@ -26,7 +34,10 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub control: DatabaseSettings,
     pub event_store: EventStoreSettings,
-    pub read_store: DatabaseSettings,
+    /// None means the one that `comanda up` runs on its local server.
+    pub read_stores: Vec<ReadStoreSettings>,
+    pub kafka: KafkaSettings,
+    pub relay: RelaySettings,
     pub command: CommandSettings,
     pub projector: ProjectorSettings,
     pub query: QuerySettings,
@@ -101,156 +112,6 @@ impl HttpSettings {
     }
 }
 
-/// Whose tokens are accepted, and how `comanda token` signs.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthSettings {
-    /// The `iss` that a token must carry.
-    pub issuer: String,
-    /// The `aud` that a token must carry, alone or among others.
-    pub audience: String,
-    /// Clock difference tolerated on `exp` and `nbf`; at most 300.
-    pub leeway_seconds: u64,
-    /// Verified tokens remembered until they expire; 0 remembers none.
-    pub cached_tokens: usize,
-    /// Keys whose signatures are accepted.
-    pub keys: Vec<KeySettings>,
-    /// The key that `comanda token` signs with. Without it, the first HS256 key signs.
-    pub signing: Option<SigningSettings>,
-}
-
-impl Default for AuthSettings {
-    fn default() -> Self {
-        Self {
-            issuer: "comanda".to_owned(),
-            audience: "comanda".to_owned(),
-            leeway_seconds: 5,
-            cached_tokens: 10_000,
-            keys: Vec::new(),
-            signing: None,
-        }
-    }
-}
-
-/// A signature algorithm. A key has exactly one, so that no token can choose how it is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
-pub enum KeyAlgorithm {
-    /// HMAC with SHA-256, one shared secret; for development.
-    #[serde(rename = "HS256")]
-    Hs256,
-    /// RSA PKCS#1 v1.5 with SHA-256, at least 2,048 bits.
-    #[serde(rename = "RS256")]
-    Rs256,
-    /// Ed25519.
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-}
-
-/// A key whose signatures are accepted.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeySettings {
-    /// The `kid` of tokens signed with it. A key without one serves tokens without one.
-    #[serde(default)]
-    pub kid: Option<String>,
-    pub algorithm: KeyAlgorithm,
-    /// HS256: the secret, at least 32 bytes.
-    #[serde(default)]
-    pub secret: Option<Secret>,
-    /// HS256: a file that holds the secret.
-    #[serde(default)]
-    pub secret_file: Option<PathBuf>,
-    /// RS256, EdDSA: a PEM file that holds the public key.
-    #[serde(default)]
-    pub public_key_file: Option<PathBuf>,
-}
-
-/// A key to sign tokens with.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct SigningSettings {
-    #[serde(default)]
-    pub kid: Option<String>,
-    pub algorithm: KeyAlgorithm,
-    /// HS256: a file that holds the secret.
-    #[serde(default)]
-    pub secret_file: Option<PathBuf>,
-    /// RS256, EdDSA: a PEM file that holds the private key (PKCS#8).
-    #[serde(default)]
-    pub private_key_file: Option<PathBuf>,
-}
-
-/// One PostgreSQL database.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DatabaseSettings {
-    /// `postgres://user@host:port/database`; empty means the local server that `comanda up` runs.
-    pub url: DatabaseUrl,
-    /// A file that holds the URL.
-    pub url_file: Option<PathBuf>,
-    /// Connections kept at most.
-    pub connections: u32,
-}
-
-impl Default for DatabaseSettings {
-    fn default() -> Self {
-        Self {
-            url: DatabaseUrl::default(),
-            url_file: None,
-            connections: 10,
-        }
-    }
-}
-
-/// The event store: its shards and the bounds of its queues.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EventStoreSettings {
-    /// The shards; none means the four that `comanda up` runs on its local server.
-    pub shards: Vec<ShardSettings>,
-    /// Connections per shard for loading and tailing; appending has one of its own.
-    pub connections: u32,
-    /// Appends waiting per shard; beyond it 503 `overloaded`.
-    pub queue_capacity: usize,
-    /// Appends sent to the shard as one batch, at most.
-    pub batch_max: usize,
-    /// Events kept in memory for commands, per kind of aggregate.
-    pub cached_events: u64,
-    /// How often a tail looks for new events when no wake-up reached it.
-    pub poll_interval_ms: u64,
-    /// How long an append waits for the shard's head.
-    pub lock_timeout_ms: u64,
-    /// How long one statement may take.
-    pub statement_timeout_ms: u64,
-}
-
-impl Default for EventStoreSettings {
-    fn default() -> Self {
-        Self {
-            shards: Vec::new(),
-            connections: 10,
-            queue_capacity: 2_048,
-            batch_max: 128,
-            cached_events: 20_000,
-            poll_interval_ms: 250,
-            lock_timeout_ms: 2_000,
-            statement_timeout_ms: 5_000,
-        }
-    }
-}
-
-/// One shard of the event store.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShardSettings {
-    pub id: i16,
-    #[serde(default)]
-    pub url: DatabaseUrl,
-    /// A file that holds the URL.
-    #[serde(default)]
-    pub url_file: Option<PathBuf>,
-}
-
 /// The command API.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -280,6 +141,10 @@ impl Default for CommandSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectorSettings {
+    /// Where events come from.
+    pub feed: FeedKind,
+    /// The read store that this process writes, by its name in `read_stores`.
+    pub read_store: String,
     /// Events folded and written in one transaction, at most.
     pub batch_max: usize,
     /// How often checkpoints are compared with the slots' heads, to find what a feed lost.
@@ -287,11 +152,29 @@ pub struct ProjectorSettings {
     /// Pause before a failed batch is tried again; doubles up to `retry_max_ms`.
     pub retry_min_ms: u64,
     pub retry_max_ms: u64,
+    /// From Kafka: records fetched ahead of the batch being written, at most, in kilobytes.
+    pub kafka_queue_kb: u32,
+    /// From Kafka: a projector not heard of for this long loses its partitions to the others.
+    pub session_timeout_ms: u32,
+}
+
+/// Where a projector's events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedKind {
+    /// The shards' own tails. One projector does it all; a second would do it again.
+    Shards,
+    /// The topic; any number of projectors share its partitions.
+    Kafka,
 }
 
 impl Default for ProjectorSettings {
     fn default() -> Self {
         Self {
+            feed: FeedKind::Shards,
+            read_store: databases::main_store(),
+            kafka_queue_kb: 16_384,
+            session_timeout_ms: 6_000,
             batch_max: 500,
             reconcile_interval_ms: 5_000,
             retry_min_ms: 100,
@@ -320,6 +203,14 @@ pub struct QuerySettings {
     pub position_wait_ms: u64,
     /// How often checkpoints are looked up while waiting.
     pub position_poll_ms: u64,
+    /// How often each read store and standby is asked how far it is.
+    pub replica_check_ms: u64,
+    /// Events behind the furthest, at most, for a store or standby to count as fresh. The others
+    /// are asked only where no fresh one answers.
+    pub replica_fresh_lag: u64,
+    /// Failures in a row after which a store or standby is left alone for `breaker_open_ms`.
+    pub breaker_failures: u32,
+    pub breaker_open_ms: u64,
     /// Whether the GraphiQL page is served.
     pub graphiql: bool,
 }
@@ -335,6 +226,10 @@ impl Default for QuerySettings {
             page_size_max: 100,
             position_wait_ms: 2_000,
             position_poll_ms: 10,
+            replica_check_ms: 500,
+            replica_fresh_lag: 1_000,
+            breaker_failures: 3,
+            breaker_open_ms: 1_000,
             graphiql: true,
         }
     }
@@ -375,12 +270,18 @@ impl fmt::Display for Settings {
         let value = serde_json::to_value(self).map_err(|_| fmt::Error)?;
         let mut first = true;
         for (section, keys) in value.as_object().into_iter().flatten() {
-            for (key, value) in keys.as_object().into_iter().flatten() {
-                if !value.is_null() {
-                    let newline = if first { "" } else { "\n" };
-                    write!(f, "{newline}{section}.{key} = {value}")?;
-                    first = false;
-                }
+            let lines: Vec<String> = match keys {
+                Value::Object(keys) => keys
+                    .iter()
+                    .filter(|(_, value)| !value.is_null())
+                    .map(|(key, value)| format!("{section}.{key} = {value}"))
+                    .collect(),
+                list => vec![format!("{section} = {list}")],
+            };
+            for line in lines {
+                let newline = if first { "" } else { "\n" };
+                write!(f, "{newline}{line}")?;
+                first = false;
             }
         }
         Ok(())

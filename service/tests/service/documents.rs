@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 use service::problem::code;
 use service::settings::{
-    AuthSettings, DatabaseUrl, EventStoreSettings, KeyAlgorithm, KeySettings, Loader, Secret, Settings, ShardSettings,
-    SigningSettings,
+    AuthSettings, DatabaseUrl, EventStoreSettings, KeyAlgorithm, KeySettings, Loader, ReadStoreSettings,
+    ReplicaSettings, Secret, Settings, ShardSettings, SigningSettings,
 };
 
 fn repository(file: &str) -> PathBuf {
@@ -70,7 +70,17 @@ fn complete() -> Settings {
         url: DatabaseUrl::default(),
         url_file: None,
     };
+    let replica = ReplicaSettings {
+        name: String::new(),
+        url: DatabaseUrl::default(),
+        url_file: None,
+    };
+    let read_store = ReadStoreSettings {
+        replicas: vec![replica],
+        ..ReadStoreSettings::main(DatabaseUrl::default())
+    };
     Settings {
+        read_stores: vec![read_store],
         auth: AuthSettings {
             keys: vec![key],
             signing: Some(signing),
@@ -107,11 +117,12 @@ fn keys_named_in(example: &str) -> BTreeSet<String> {
         if line.starts_with('[') {
             section = line.trim_matches(['[', ']']).to_owned();
         } else if let Some(table) = line.strip_prefix("{ ") {
+            let list = if section == "event_store" { "shards" } else { "replicas" };
             named.extend(
                 table
                     .split(", ")
                     .filter_map(key)
-                    .map(|key| format!("event_store.shards.{key}")),
+                    .map(|key| format!("{section}.{list}.{key}")),
             );
         } else if let Some(key) = key(line) {
             named.insert(format!("{section}.{key}"));
@@ -119,6 +130,7 @@ fn keys_named_in(example: &str) -> BTreeSet<String> {
     }
     // A list's own key stands for its entries.
     named.remove("event_store.shards");
+    named.remove("read_stores.replicas");
     named
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot even be set up has failed")]
 
 mod auth_forgeries;
+mod auth_jwks;
 mod auth_keys;
 mod bodies;
 mod documents;

@@ -1,0 +1,95 @@
+//! Tokens: whose are accepted, and how they are signed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+
+/// Whose tokens are accepted, and how `comanda token` signs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSettings {
+    /// The `iss` that a token must carry.
+    pub issuer: String,
+    /// The `aud` that a token must carry, alone or among others.
+    pub audience: String,
+    /// Clock difference tolerated on `exp` and `nbf`; at most 300.
+    pub leeway_seconds: u64,
+    /// Verified tokens remembered until they expire; 0 remembers none.
+    pub cached_tokens: usize,
+    /// Keys whose signatures are accepted.
+    pub keys: Vec<KeySettings>,
+    /// A JWK set with more keys, read again while the process runs.
+    pub jwks_file: Option<PathBuf>,
+    /// The same, fetched from the issuer.
+    pub jwks_url: Option<String>,
+    /// How often the set is read again. An unknown `kid` has it read sooner.
+    pub jwks_refresh_ms: u64,
+    /// The key that `comanda token` signs with. Without it, the first HS256 key signs.
+    pub signing: Option<SigningSettings>,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            issuer: "comanda".to_owned(),
+            audience: "comanda".to_owned(),
+            leeway_seconds: 5,
+            cached_tokens: 10_000,
+            keys: Vec::new(),
+            jwks_file: None,
+            jwks_url: None,
+            jwks_refresh_ms: 60_000,
+            signing: None,
+        }
+    }
+}
+
+/// A signature algorithm. A key has exactly one, so that no token can choose how it is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+pub enum KeyAlgorithm {
+    /// HMAC with SHA-256, one shared secret; for development.
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// RSA PKCS#1 v1.5 with SHA-256, at least 2,048 bits.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// A key whose signatures are accepted.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// The `kid` of tokens signed with it. A key without one serves tokens without one.
+    #[serde(default)]
+    pub kid: Option<String>,
+    pub algorithm: KeyAlgorithm,
+    /// HS256: the secret, at least 32 bytes.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// HS256: a file that holds the secret.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// RS256, EdDSA: a PEM file that holds the public key.
+    #[serde(default)]
+    pub public_key_file: Option<PathBuf>,
+}
+
+/// A key to sign tokens with.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningSettings {
+    #[serde(default)]
+    pub kid: Option<String>,
+    pub algorithm: KeyAlgorithm,
+    /// HS256: a file that holds the secret.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// RS256, EdDSA: a PEM file that holds the private key (PKCS#8).
+    #[serde(default)]
+    pub private_key_file: Option<PathBuf>,
+}
