@@ -73,7 +73,7 @@ impl EventStore {
         let shard = self.shard(shard)?;
         let mut findings = Vec::new();
         for slot in self.heads(shard.id).await?.into_iter().map(|head| head.slot) {
-            findings.extend(audit_slot(shard, slot).await?);
+            findings.extend(audit_slot(&shard, slot).await?);
         }
         let rows: Vec<Row> = sqlx::query_as(SHARD)
             .fetch_all(&shard.pool)

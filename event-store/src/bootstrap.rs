@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
+use crate::control::{read_placement, registered_shards, unreachable};
 use crate::error::Error;
 use crate::ids::{ShardId, Slot};
 use crate::options::ShardOptions;
@@ -31,28 +32,22 @@ pub async fn bootstrap(control: &mut PgConnection, shards: &[ShardOptions]) -> R
             "shards must be configured, each with an id of its own".to_owned(),
         ));
     }
-    let unreachable = |error| Error::unavailable("the control database cannot be reached", error);
-    let mut work = control.begin().await.map_err(unreachable)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *work)
-        .await
-        .map_err(unreachable)?;
+    let mut work = begin(control).await?;
     place(&mut work, &ids).await.map_err(unreachable)?;
-    let placement = placement(&mut work).await.map_err(unreachable)?;
-    if let Some((_, missing)) = placement.iter().find(|(_, shard)| !ids.contains(shard)) {
+    let placement = read_placement(&mut work).await.map_err(unreachable)?;
+    let registered = registered_shards(&mut work).await?;
+    let elsewhere = |id| registered.iter().any(|shard| shard.id == id && shard.url.is_some());
+    if let Some((_, missing)) = placement
+        .iter()
+        .find(|(_, shard)| !ids.contains(shard) && !elsewhere(*shard))
+    {
         return Err(Error::Misconfigured(format!(
             "shard {missing} has slots placed on it, but is not configured"
         )));
     }
     for shard in shards {
         let known = is_known(&mut work, shard.id).await.map_err(unreachable)?;
-        let slots: Vec<Slot> = placement
-            .iter()
-            .filter(|(_, id)| *id == shard.id)
-            .map(|(slot, _)| *slot)
-            .collect();
-        initialise(shard, known, &slots).await?;
+        initialise(shard, known, &slots_of(&placement, shard.id)).await?;
         sqlx::query("INSERT INTO shards (shard_id) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(shard.id.0)
             .execute(&mut *work)
@@ -60,6 +55,57 @@ pub async fn bootstrap(control: &mut PgConnection, shards: &[ShardOptions]) -> R
             .map_err(unreachable)?;
     }
     work.commit().await.map_err(unreachable)
+}
+
+/// Where a registered shard's URL is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlKept {
+    /// In the control database: processes that run learn it. It holds the URL's password too.
+    InControl,
+    /// In the settings of every process; the control database names the id only.
+    InSettings,
+}
+
+/// Adds a shard to a platform that may be running: creates its head, without slots where none were
+/// placed on it, and makes it known. Its database must have been migrated. Safe to run again; a
+/// shard that is there is left as it is, and only where its URL is kept may change.
+///
+/// # Errors
+/// [`Error::Misconfigured`] where the database is another shard, or one that was lost;
+/// [`Error::Unavailable`] where a database cannot be reached.
+pub async fn register_shard(control: &mut PgConnection, shard: &ShardOptions, kept: UrlKept) -> Result<(), Error> {
+    let mut work = begin(control).await?;
+    let placement = read_placement(&mut work).await.map_err(unreachable)?;
+    let known = is_known(&mut work, shard.id).await.map_err(unreachable)?;
+    initialise(shard, known, &slots_of(&placement, shard.id)).await?;
+    sqlx::query(
+        "INSERT INTO shards (shard_id, url) VALUES ($1, $2) ON CONFLICT (shard_id) DO UPDATE SET url = excluded.url",
+    )
+    .bind(shard.id.0)
+    .bind((kept == UrlKept::InControl).then_some(&shard.url))
+    .execute(&mut *work)
+    .await
+    .map_err(unreachable)?;
+    work.commit().await.map_err(unreachable)
+}
+
+/// One at a time, whoever gives shards their slots.
+async fn begin(control: &mut PgConnection) -> Result<Transaction<'_, Postgres>, Error> {
+    let mut work = control.begin().await.map_err(unreachable)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *work)
+        .await
+        .map_err(unreachable)?;
+    Ok(work)
+}
+
+fn slots_of(placement: &[(Slot, ShardId)], shard: ShardId) -> Vec<Slot> {
+    placement
+        .iter()
+        .filter(|(_, id)| *id == shard)
+        .map(|(slot, _)| *slot)
+        .collect()
 }
 
 /// Slot by slot around the shards, so that their shares differ by one at most.
@@ -88,16 +134,6 @@ async fn place(control: &mut PgConnection, ids: &BTreeSet<ShardId>) -> Result<()
         "slots were placed on a fresh platform's shards"
     );
     Ok(())
-}
-
-async fn placement(control: &mut PgConnection) -> Result<Vec<(Slot, ShardId)>, sqlx::Error> {
-    let rows: Vec<(i16, i16)> = sqlx::query_as("SELECT slot, shard_id FROM placement ORDER BY slot")
-        .fetch_all(&mut *control)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(slot, shard)| Some((Slot::from_i16(slot)?, ShardId(shard))))
-        .collect())
 }
 
 async fn is_known(control: &mut PgConnection, shard: ShardId) -> Result<bool, sqlx::Error> {

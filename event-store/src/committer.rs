@@ -29,7 +29,7 @@ use crate::batch::{self, Outcome, Prepared};
 use crate::error::Error;
 use crate::ids::{Position, ShardId};
 use crate::queue::Job;
-use crate::session::{Failure, Session, classify};
+use crate::session::{Failure, Session, awaits_comparison, classify};
 
 /// What a batch stored, by stream.
 type Stored = HashMap<StreamId, Arc<Prepared>>;
@@ -108,6 +108,11 @@ impl Committer {
                         parts.push(jobs);
                     }
                     Failure::Data => answer_rejected(jobs, &error),
+                    Failure::Server if awaits_comparison(&error) => {
+                        // Logged when the session was made; an error per batch would say no more.
+                        let reason = "the shard was restored or promoted, and its slots were not compared yet";
+                        answer_all(jobs, &Error::unavailable(reason, error));
+                    }
                     Failure::Server => {
                         tracing::error!(shard = %self.shard, appends = jobs.len(), error = %error, "append failed");
                         answer_all(jobs, &Error::unavailable("the shard refuses to append", error));
@@ -171,7 +176,7 @@ impl Committer {
         histogram!("event_store_append_duration_ms", "shard" => shard).record(started.elapsed().as_secs_f64() * 1000.0);
     }
 
-    fn answer(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>, stored: &mut Stored) {
+    fn answer(&mut self, jobs: Vec<Job>, outcomes: Vec<Outcome>, stored: &mut Stored) {
         let last = outcomes.iter().filter_map(last_position).max();
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             match outcome {
@@ -188,6 +193,7 @@ impl Committer {
             }
         }
         if let Some(last) = last {
+            self.session.acknowledged(last);
             self.head.send_modify(|head| *head = last.max(*head));
         }
     }

@@ -9,6 +9,10 @@ use crate::ids::ShardId;
 #[derive(Debug, Clone)]
 pub struct Options {
     pub shards: Vec<ShardOptions>,
+    /// Where shards that are added later are learnt from; `None`: there are none but `shards`.
+    pub control: Option<ControlOptions>,
+    /// How often the control database is asked.
+    pub placement_poll: Duration,
     /// Room in each shard's queue, in appends of up to 8 KiB (a larger one takes more). When it is
     /// full an append is refused at once.
     pub queue_capacity: usize,
@@ -34,6 +38,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shards: Vec::new(),
+            control: None,
+            placement_poll: Duration::from_secs(2),
             queue_capacity: 4096,
             batch_max: 128,
             batch_max_bytes: 4 << 20,
@@ -60,5 +66,18 @@ impl fmt::Debug for ShardOptions {
         f.debug_struct("ShardOptions")
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// Where the control database is.
+#[derive(Clone)]
+pub struct ControlOptions {
+    /// `postgres://…`; may hold a password, so it is never printed.
+    pub url: String,
+}
+
+impl fmt::Debug for ControlOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlOptions").finish_non_exhaustive()
     }
 }

@@ -11,9 +11,12 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::ids::{Ownership, ShardId, Slot};
 use crate::shard::Shard;
+use crate::shards::Shards;
 
 /// While a shard cannot be read, no more often than this: each attempt waits for it.
 const PAUSE_WHILE_INCOMPLETE: Duration = Duration::from_millis(250);
+
+const UNDEFINED_TABLE: &str = "42P01";
 
 #[derive(Debug, Clone, Copy)]
 struct Owner {
@@ -68,37 +71,44 @@ impl Placement {
         }
     }
 
+    /// Whether what the control database says is not what is known, as far as its shards are open.
+    pub(crate) fn differs_from(&self, placement: &[(Slot, ShardId)], shards: &Shards) -> bool {
+        let known = self.known.load();
+        let differs = |(slot, shard): &(Slot, ShardId)| {
+            let owner = known.owners.get(usize::from(slot.0)).copied().flatten();
+            owner.map(|owner| owner.shard) != Some(*shard) && shards.get(*shard).is_some()
+        };
+        !known.complete || placement.iter().any(differs)
+    }
+
     /// Reads every shard's slots, unless that was begun after `since`: what a caller met then is
-    /// already known. A shard that cannot be read keeps what was known of it. Returns how many could
-    /// be read, with the last failure.
-    pub(crate) async fn refresh(
-        &self,
-        shards: &[std::sync::Arc<Shard>],
-        since: Instant,
-    ) -> (usize, Option<sqlx::Error>) {
+    /// already known. A shard that cannot be read keeps what was known of it.
+    pub(crate) async fn refresh(&self, shards: &Shards, since: Instant) -> Read {
         let mut last_read = self.last_read.lock().await;
+        // Under the lock: a list taken before might lack a shard that was opened before `since`.
+        let shards = shards.all();
         let incomplete = !self.known.load().complete;
         let fresh =
             |last: Reading| last.began >= since || (incomplete && last.ended.elapsed() < PAUSE_WHILE_INCOMPLETE);
         if last_read.is_some_and(fresh) {
-            return (shards.len(), None);
+            return Read::default();
         }
         let began = Instant::now();
         let before = self.known.load_full();
         let mut owners: Vec<Option<Owner>> = vec![None; usize::from(Slot::COUNT)];
-        let (mut readable, mut failure) = (0, None);
+        let mut read = Read::default();
         for (shard, answer) in shards
             .iter()
             .zip(join_all(shards.iter().map(|shard| owned_slots(shard))).await)
         {
             let claims = match answer {
                 Ok(claims) => {
-                    readable += 1;
+                    read.readable += 1;
                     claims
                 }
                 Err(error) => {
                     tracing::warn!(shard = %shard.id, error = %error, "cannot read the slots that a shard owns");
-                    failure = Some(error);
+                    read.failures.push((shard.id, error));
                     remembered(&before, shard.id)
                 }
             };
@@ -116,13 +126,47 @@ impl Placement {
         }
         self.known.store(std::sync::Arc::new(Known {
             owners,
-            complete: readable == shards.len(),
+            complete: read.readable == shards.len(),
         }));
         *last_read = Some(Reading {
             began,
             ended: Instant::now(),
         });
-        (readable, failure)
+        read
+    }
+}
+
+/// What a refresh met; nothing where there was nothing to do.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) readable: usize,
+    pub(crate) failures: Vec<(ShardId, Unreadable)>,
+}
+
+/// Why a shard's slots could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("the database configured for shard {0} is not yet a shard")]
+    NotYetAShard(ShardId),
+    #[error("the database configured for shard {0} is shard {1}")]
+    AnotherShard(ShardId, ShardId),
+    #[error(transparent)]
+    Failed(#[from] sqlx::Error),
+}
+
+/// Makes sure that the database is the shard that it is taken for.
+pub(crate) async fn identify(shard: &Shard) -> Result<(), Unreadable> {
+    let answer = sqlx::query_scalar::<_, i16>("SELECT shard_id FROM shard")
+        .fetch_optional(&shard.pool)
+        .await;
+    match answer.map(|id| id.map(ShardId)) {
+        Ok(Some(id)) if id == shard.id => Ok(()),
+        Ok(Some(id)) => Err(Unreadable::AnotherShard(shard.id, id)),
+        Ok(None) => Err(Unreadable::NotYetAShard(shard.id)),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
+            Err(Unreadable::NotYetAShard(shard.id))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -136,15 +180,8 @@ fn remembered(known: &Known, shard: ShardId) -> Vec<(Slot, Ownership)> {
         .collect()
 }
 
-async fn owned_slots(shard: &Shard) -> Result<Vec<(Slot, Ownership)>, sqlx::Error> {
-    let id: Option<i16> = sqlx::query_scalar("SELECT shard_id FROM shard")
-        .fetch_optional(&shard.pool)
-        .await?;
-    if id.map(ShardId) != Some(shard.id) {
-        let found = id.map_or_else(|| "not yet a shard".to_owned(), |id| format!("shard {id}"));
-        let message = format!("the database configured for shard {} is {found}", shard.id);
-        return Err(sqlx::Error::Configuration(message.into()));
-    }
+async fn owned_slots(shard: &Shard) -> Result<Vec<(Slot, Ownership)>, Unreadable> {
+    identify(shard).await?;
     let rows: Vec<(i16, i64)> = sqlx::query_as("SELECT slot, ownership FROM slots WHERE owned")
         .fetch_all(&shard.pool)
         .await?;

@@ -30,6 +30,22 @@ pub struct SlotHead {
     pub owned: bool,
 }
 
+impl SlotHead {
+    /// From `slot, slot_position, incarnation, ownership, owned`.
+    pub(crate) fn from_rows(rows: Vec<(i16, i64, i32, i64, bool)>) -> Vec<Self> {
+        let head = |(slot, slot_position, incarnation, ownership, owned)| {
+            Some(Self {
+                slot: Slot::from_i16(slot)?,
+                slot_position: SlotPosition(slot_position),
+                incarnation: Incarnation(incarnation),
+                ownership: Ownership(ownership),
+                owned,
+            })
+        };
+        rows.into_iter().filter_map(head).collect()
+    }
+}
+
 /// Which of a tenant's events to return. The default is all.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
@@ -124,21 +140,11 @@ impl EventStore {
     /// # Errors
     /// [`Error`].
     pub async fn heads(&self, shard: ShardId) -> Result<Vec<SlotHead>, Error> {
-        let rows: Vec<(i16, i64, i32, i64, bool)> =
-            sqlx::query_as("SELECT slot, slot_position, incarnation, ownership, owned FROM slots ORDER BY slot")
-                .fetch_all(&self.shard(shard)?.pool)
-                .await
-                .map_err(Error::read)?;
-        let head = |(slot, slot_position, incarnation, ownership, owned)| {
-            Some(SlotHead {
-                slot: Slot::from_i16(slot)?,
-                slot_position: SlotPosition(slot_position),
-                incarnation: Incarnation(incarnation),
-                ownership: Ownership(ownership),
-                owned,
-            })
-        };
-        Ok(rows.into_iter().filter_map(head).collect())
+        let rows = sqlx::query_as("SELECT slot, slot_position, incarnation, ownership, owned FROM slots ORDER BY slot")
+            .fetch_all(&self.shard(shard)?.pool)
+            .await
+            .map_err(Error::read)?;
+        Ok(SlotHead::from_rows(rows))
     }
 
     /// Where the log of a tenant's slot stands: a read that has passed it has seen all of the

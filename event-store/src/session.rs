@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::ids::ShardId;
+use crate::ids::{Position, ShardId};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -17,6 +17,10 @@ pub(crate) struct Session {
     shard: ShardId,
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    /// How often the shard had been opened again when it was last met, and the last position that
+    /// it acknowledged since: a log that ends before that was restored.
+    reopened: i32,
+    acknowledged: Position,
 }
 
 impl Session {
@@ -25,6 +29,8 @@ impl Session {
             shard,
             options,
             connection: None,
+            reopened: 0,
+            acknowledged: Position::default(),
         }
     }
 
@@ -45,20 +51,38 @@ impl Session {
         Ok(self.connection.insert(connection))
     }
 
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    pub(crate) fn acknowledged(&mut self, position: Position) {
+        self.acknowledged = self.acknowledged.max(position);
+    }
+
+    async fn connect(&mut self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = timeout(CONNECT_TIMEOUT, self.options.connect())
             .await
             .map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
-        let (shard, durable): (i16, bool) = sqlx::query_as(
-            "SELECT shard_id, current_setting('fsync')::bool AND current_setting('synchronous_commit') <> 'off' \
-             FROM shard",
+        let (shard, state, reopened, durable): (i16, String, i32, bool) = sqlx::query_as(
+            "SELECT shard_id, state, reopened, \
+                    current_setting('fsync')::bool AND current_setting('synchronous_commit') <> 'off' \
+               FROM recognise_server($1, $2)",
         )
+        .bind(self.reopened)
+        .bind(self.acknowledged.0)
         .fetch_one(&mut connection)
         .await?;
         if ShardId(shard) != self.shard {
             return Err(sqlx::Error::Configuration(
                 format!("the database of shard {} says that it is shard {shard}", self.shard).into(),
             ));
+        }
+        if state != "open" {
+            tracing::error!(
+                shard = shard,
+                state,
+                "the shard takes no appends until its slots were compared"
+            );
+        }
+        if reopened > self.reopened {
+            self.reopened = reopened;
+            self.acknowledged = Position::default();
         }
         if !durable {
             tracing::warn!(
@@ -93,6 +117,11 @@ pub(crate) enum Failure {
     Connection,
     /// Anything else: nothing was stored, and trying again at once would not help.
     Server,
+}
+
+/// Whether the shard refuses because it was restored or promoted.
+pub(crate) fn awaits_comparison(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("CM004")
 }
 
 pub(crate) fn classify(error: &sqlx::Error) -> Failure {

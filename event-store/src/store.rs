@@ -8,9 +8,8 @@ use std::time::Duration;
 use cqrs_es::Aggregate;
 use domain::StoredEvent;
 use futures::future::join_all;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::aggregates::AggregateStore;
 use crate::append::{Append, Committed};
@@ -18,9 +17,11 @@ use crate::batch::Prepared;
 use crate::cache::StreamCache;
 use crate::error::Error;
 use crate::ids::{Position, ShardId, Slot};
+use crate::learning::Learning;
 use crate::options::Options;
-use crate::placement::Placement;
+use crate::placement::{Placement, Unreadable};
 use crate::shard::Shard;
+use crate::shards::Shards;
 use crate::tail::Tail;
 
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,14 +33,12 @@ pub struct EventStore {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    options: Options,
-    shards: Vec<Arc<Shard>>,
-    placement: Placement,
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) shards: Shards,
+    pub(crate) placement: Placement,
     /// One cache per kind of aggregate, made when it is first asked for.
     caches: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
-    closing: CancellationToken,
-    committers: TaskTracker,
 }
 
 /// How a shard is.
@@ -57,39 +56,62 @@ pub struct ShardHealth {
 
 impl EventStore {
     /// Starts a committer per shard and learns who owns what. Shards that cannot be reached do not
-    /// stop the others: their tenants are answered [`Error::Unavailable`] until they are back.
+    /// stop the others: their tenants are answered [`Error::Unavailable`] until they are back. The
+    /// control database need not be reachable where the options name a shard that is; one that they
+    /// name and that is no shard yet is opened when it has become one.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] where the shards' options are wrong, or a database is not the shard
     /// it is configured as; [`Error::Unavailable`] where no shard can be reached.
     pub async fn connect(options: Options) -> Result<Self, Error> {
-        let (closing, committers) = (CancellationToken::new(), TaskTracker::new());
-        let mut shards: Vec<Arc<Shard>> = Vec::with_capacity(options.shards.len());
-        for shard in &options.shards {
-            if shards.iter().any(|other| other.id == shard.id) {
-                return Err(Error::Misconfigured(format!("shard {} is configured twice", shard.id)));
+        let inner = Inner {
+            shards: Shards::open(&options)?,
+            placement: Placement::unknown(),
+            caches: Mutex::new(HashMap::new()),
+            options,
+        };
+        let store = Self { inner: Arc::new(inner) };
+        let learning = Learning::new(Arc::downgrade(&store.inner), &store.inner.options)?;
+        match learning {
+            None => store.begin(false).await?,
+            Some(mut learning) => {
+                if store.shards().is_empty() {
+                    learning.look().await;
+                }
+                store.begin(true).await?;
+                tokio::spawn(learning.run(store.inner.options.placement_poll));
             }
-            shards.push(Arc::new(Shard::start(shard, &options, &closing, &committers)?));
         }
-        committers.close();
-        let placement = Placement::unknown();
-        match placement.refresh(&shards, Instant::now()).await {
-            (_, Some(sqlx::Error::Configuration(problem))) => return Err(Error::Misconfigured(problem.to_string())),
-            (0, Some(error)) => return Err(Error::unavailable("no shard can be reached", error)),
-            (0, None) => return Err(Error::Misconfigured("no shards are configured".to_owned())),
-            (_, _) => {}
+        Ok(store)
+    }
+
+    /// The first reading of the shards. `learning`: what is no shard yet may become one.
+    async fn begin(&self, learning: bool) -> Result<(), Error> {
+        let Inner { shards, placement, .. } = &*self.inner;
+        if shards.all().is_empty() {
+            return Err(Error::Misconfigured("no shards are configured".to_owned()));
         }
-        let caches = Mutex::new(HashMap::new());
-        Ok(Self {
-            inner: Arc::new(Inner {
-                options,
-                shards,
-                placement,
-                caches,
-                closing,
-                committers,
-            }),
-        })
+        let mut read = placement.refresh(shards, Instant::now()).await;
+        let mut later = Vec::new();
+        for (shard, failure) in &read.failures {
+            match failure {
+                Unreadable::NotYetAShard(_) if learning && read.readable > 0 => later.push(*shard),
+                Unreadable::NotYetAShard(_) | Unreadable::AnotherShard(..) => {
+                    return Err(Error::Misconfigured(failure.to_string()));
+                }
+                Unreadable::Failed(_) => {}
+            }
+        }
+        if !later.is_empty() {
+            shards.retain(|shard| !later.contains(&shard));
+            placement.refresh(shards, Instant::now()).await;
+        }
+        match read.failures.pop() {
+            Some((_, Unreadable::Failed(error))) if read.readable == 0 => {
+                Err(Error::unavailable("no shard can be reached", error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The streams of one kind of aggregate, by way of `cqrs-es`. All share one cache.
@@ -126,8 +148,14 @@ impl EventStore {
         }
     }
 
+    /// The shards that are open. Grows where [`Options::control`] is set.
     pub fn shards(&self) -> Vec<ShardId> {
-        self.inner.shards.iter().map(|shard| shard.id).collect()
+        self.shards_changed().borrow().clone()
+    }
+
+    /// The shards that are open, and a sign whenever there is another.
+    pub fn shards_changed(&self) -> watch::Receiver<Vec<ShardId>> {
+        self.inner.shards.ids()
     }
 
     /// The shard that is taken to own a slot.
@@ -154,30 +182,22 @@ impl EventStore {
 
     /// Asks every shard how it is; bounded to two seconds.
     pub async fn health(&self) -> Vec<ShardHealth> {
-        join_all(self.inner.shards.iter().map(|shard| health(shard))).await
+        join_all(self.inner.shards.all().iter().map(|shard| health(shard))).await
     }
 
     /// Takes no more appends, commits what was handed over, and returns when that is done.
     pub async fn close(&self) {
-        for shard in &self.inner.shards {
-            shard.queue.close();
-        }
-        self.inner.closing.cancel();
-        self.inner.committers.wait().await;
+        self.inner.shards.close().await;
     }
 
-    pub(crate) fn shard(&self, id: ShardId) -> Result<&Arc<Shard>, Error> {
-        self.inner
-            .shards
-            .iter()
-            .find(|shard| shard.id == id)
-            .ok_or(Error::UnknownShard(id))
+    pub(crate) fn shard(&self, id: ShardId) -> Result<Arc<Shard>, Error> {
+        self.inner.shards.get(id).ok_or(Error::UnknownShard(id))
     }
 
     /// The shard taken to own the slot; asks the shards where none is known.
     pub(crate) async fn owner(&self, slot: Slot) -> Result<Arc<Shard>, Error> {
         match self.inner.placement.owner(slot) {
-            Ok(id) => self.shard(id).cloned(),
+            Ok(id) => self.shard(id),
             Err(_) => self.owner_after_refresh(slot).await,
         }
     }
@@ -185,7 +205,7 @@ impl EventStore {
     /// The shard that owns the slot by what the shards say from now on.
     pub(crate) async fn owner_after_refresh(&self, slot: Slot) -> Result<Arc<Shard>, Error> {
         self.inner.placement.refresh(&self.inner.shards, Instant::now()).await;
-        self.shard(self.inner.placement.owner(slot)?).cloned()
+        self.shard(self.inner.placement.owner(slot)?)
     }
 }
 

@@ -61,7 +61,7 @@ impl Tail {
     }
 
     /// One look at the log: what there is, or nothing after having waited for a sign of more.
-    async fn poll(&mut self, max: usize) -> Result<Vec<RecordedEvent>, Error> {
+    pub(crate) async fn poll(&mut self, max: usize) -> Result<Vec<RecordedEvent>, Error> {
         // Before the query, so that an append during it wakes us.
         self.head.borrow_and_update();
         let rows = self.page(max).await.map_err(Error::read)?;
