@@ -30,7 +30,8 @@ fn check(text: &str) -> Result<(), IdError> {
 macro_rules! text_id {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[schemars(with = "String", extend("pattern" = "^[A-Za-z0-9._-]{1,64}$"))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(std::sync::Arc<str>);
 
@@ -93,7 +94,8 @@ text_id! {
 }
 
 /// An order. Minted by the client, or derived from tenant and idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(with = "String", extend("format" = "uuid"))]
 #[serde(transparent)]
 pub struct OrderId(pub Uuid);
 
@@ -145,7 +147,10 @@ impl fmt::Display for ActorId {
 }
 
 /// Counts events within one stream: 1, 2, 3…; 0 means "no event yet". Also the version in ETags.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[schemars(with = "i64", extend("minimum" = 0))]
 #[serde(transparent)]
 pub struct Sequence(pub i64);
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Text;
 
 /// How the text of a personal field is protected.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encryption {
     /// Stored as it is.
@@ -18,7 +18,7 @@ pub enum Encryption {
 /// An append-only log cannot delete, so such fields carry whom they are about (`subject`) and how
 /// they are encrypted (`enc`). Today that is `none`; with a key per subject, destroying the key
 /// erases the field everywhere without rewriting one event.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Personal {
     /// Whom the field is about: `customer/<id>` or, for a guest, `order/<id>`.

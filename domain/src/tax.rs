@@ -8,7 +8,10 @@ use crate::money::{Amount, MoneyError};
 const PPM: u32 = 1_000_000;
 
 /// A tax rate in parts per million, 0 to 100 %.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[schemars(with = "u32", extend("maximum" = PPM))]
 #[serde(try_from = "u32", into = "u32")]
 pub struct TaxRate(u32);
 
@@ -37,7 +40,7 @@ impl From<TaxRate> for u32 {
 }
 
 /// Whether listed prices contain the tax.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaxMode {
     /// Prices contain the tax (most of the world).
@@ -48,7 +51,7 @@ pub enum TaxMode {
 }
 
 /// An establishment's tax rule. The default charges none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaxRule {
     pub mode: TaxMode,

@@ -19,7 +19,8 @@ pub enum TextError {
 }
 
 /// Non-empty text of at most 2,000 characters without NUL.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(with = "String", extend("minLength" = 1, "maxLength" = MAX_TEXT_LEN))]
 #[serde(try_from = "String", into = "String")]
 pub struct Text(String);
 

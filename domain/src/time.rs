@@ -8,7 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time, UTC, to the microsecond: what PostgreSQL keeps, so that a value reads back
 /// equal to what was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema)]
+#[schemars(
+    with = "String",
+    extend("format" = "date-time", "pattern" = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$")
+)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
@@ -60,7 +64,8 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// An IANA time zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema)]
+#[schemars(with = "String", extend("minLength" = 1, "examples" = ["Europe/Rome"]))]
 pub struct TimeZone(chrono_tz::Tz);
 
 impl TimeZone {
@@ -103,7 +108,8 @@ impl<'de> Deserialize<'de> for TimeZone {
 }
 
 /// The day that an order belongs to, on its establishment's calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(with = "String", extend("format" = "date"))]
 #[serde(transparent)]
 pub struct BusinessDate(pub NaiveDate);
 

@@ -13,7 +13,7 @@ pub enum EstablishmentEvent {
 }
 
 /// An establishment was opened or redefined; the event carries the whole definition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EstablishmentDefined {
     pub establishment_id: EstablishmentId,
     pub name: Text,

@@ -7,7 +7,7 @@ use crate::order::Terms;
 use crate::{Currency, Refusal};
 
 /// What kind of business it is; shops may hand goods over without preparing them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EstablishmentKind {
     #[default]

@@ -19,7 +19,7 @@ pub enum OrderEvent {
 }
 
 /// An order was placed, priced and totalled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderCreated {
     pub order_id: OrderId,
     pub establishment_id: EstablishmentId,
@@ -46,7 +46,7 @@ pub struct OrderCreated {
 }
 
 /// The rules of the establishment that an order was placed under.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Terms {
     pub kind: EstablishmentKind,
     pub time_zone: TimeZone,
@@ -55,7 +55,7 @@ pub struct Terms {
 }
 
 /// How the order reaches the customer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceType {
     #[default]
@@ -77,7 +77,7 @@ impl ServiceType {
 }
 
 /// Who ordered. Guests have no id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Customer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<CustomerId>,
@@ -89,7 +89,7 @@ pub struct Customer {
 }
 
 /// One line. All amounts in the order's currency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderItem {
     pub line_id: LineId,
     /// Absent on open items, which the client named and priced itself.
@@ -99,6 +99,7 @@ pub struct OrderItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalogue_version: Option<Sequence>,
     pub name: Text,
+    #[schemars(range(min = 1))]
     pub quantity: u32,
     /// Of one unit, without modifiers.
     pub unit_price: Amount,
@@ -111,7 +112,7 @@ pub struct OrderItem {
 }
 
 /// An extra or option on a line, per unit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Modifier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modifier_id: Option<ModifierId>,
@@ -120,7 +121,7 @@ pub struct Modifier {
 }
 
 /// `total = subtotal - discount + tip`, plus `tax` where the tax is additive.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Totals {
     /// The sum of the lines.
     pub subtotal: Amount,
@@ -131,7 +132,7 @@ pub struct Totals {
 }
 
 /// The order moved to another status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderStatusChanged {
     pub order_id: OrderId,
     pub from: OrderStatus,

@@ -13,7 +13,7 @@ pub enum ProductEvent {
 }
 
 /// A product was added or redefined; the event carries the whole definition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProductDefined {
     pub product_id: ProductId,
     pub name: Text,
@@ -28,7 +28,7 @@ pub struct ProductDefined {
 }
 
 /// An extra or option that may be ordered with the product, in the product's currency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductModifier {
     pub id: ModifierId,
@@ -38,7 +38,7 @@ pub struct ProductModifier {
 }
 
 /// The product went on or off sale.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProductAvailabilityChanged {
     pub product_id: ProductId,
     pub available: bool,

@@ -18,7 +18,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let principal = Arc::<Verifier>::from_ref(state).verify(bearer_token(parts)?)?;
+        let principal = Arc::<Verifier>::from_ref(state)
+            .authenticate(bearer_token(parts)?)
+            .await?;
         if let Some(context) = parts.extensions.get::<RequestContext>() {
             context.set_tenant(principal.tenant().tenant());
         }

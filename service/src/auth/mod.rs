@@ -18,6 +18,7 @@
 mod claims;
 mod extract;
 mod issuer;
+mod jwks;
 mod key;
 mod principal;
 mod scope;
