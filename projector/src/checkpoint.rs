@@ -24,9 +24,19 @@ impl Checkpoint {
         self.slot_position.0 == 0
     }
 
-    /// Whether events of this incarnation continue what was read.
-    pub(crate) fn continues_in(self, incarnation: Incarnation) -> bool {
-        self.is_start() || self.incarnation == incarnation
+    /// Whether events of this incarnation continue what was read: it is the same, or a later one
+    /// that is known to have begun behind what was read.
+    pub(crate) fn continues_in(self, incarnation: Incarnation, branches: &[(Incarnation, SlotPosition)]) -> bool {
+        if self.is_start() || self.incarnation == incarnation {
+            return true;
+        }
+        let mut later = (self.incarnation.0 + 1)..=incarnation.0;
+        !later.is_empty()
+            && later.all(|step| {
+                branches
+                    .iter()
+                    .any(|(known, common)| known.0 == step && self.slot_position <= *common)
+            })
     }
 }
 

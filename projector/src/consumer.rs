@@ -1,8 +1,10 @@
 //! Read models kept up with any feed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use event_store::ShardId;
+use futures::stream::FuturesUnordered;
 use service::Shutdown;
 use service::settings::ProjectorSettings;
 use sqlx::PgPool;
@@ -113,7 +115,15 @@ impl Consumer {
         .await
     }
 
-    pub(crate) fn feeder<F, L>(
+    pub(crate) fn settings(&self) -> &ProjectorSettings {
+        &self.settings
+    }
+
+    pub(crate) fn read_store(&self) -> &PgPool {
+        &self.read_store
+    }
+
+    pub(crate) fn feeder<F: Feed, L: Log>(
         &self,
         shard: ShardId,
         feed: F,
@@ -124,13 +134,16 @@ impl Consumer {
         Feeder {
             shard,
             feed,
-            log,
+            log: Arc::new(log),
             engine,
             progress: self.progress.clone(),
             settings: self.settings.clone(),
             shutdown,
             intake: Intake::default(),
-            last_behind: None,
+            parts: BTreeMap::new(),
+            pages: FuturesUnordered::new(),
+            looks: FuturesUnordered::new(),
+            suspects: BTreeMap::new(),
             compared: BTreeMap::new(),
         }
     }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use event_store::{Slot, SlotPosition};
+use event_store::{Incarnation, Slot, SlotPosition};
 use sqlx::{PgConnection, PgPool};
 
 use crate::checkpoint::{self, Checkpoint, ModelIndex, Step};
@@ -52,6 +52,8 @@ pub(crate) struct Engine {
     checkpoints: HashMap<(ModelIndex, Slot), Checkpoint>,
     /// Slots whose checkpoints must be read again before they are relied on.
     doubtful: BTreeSet<Slot>,
+    /// Later incarnations of slots, as last seen.
+    branches: HashMap<Slot, Vec<(Incarnation, SlotPosition)>>,
     progress: Progress,
     fault: Option<Fault>,
 }
@@ -99,6 +101,7 @@ impl Engine {
             models,
             checkpoints,
             doubtful: BTreeSet::new(),
+            branches: HashMap::new(),
             progress,
             fault,
         })
@@ -126,6 +129,21 @@ impl Engine {
             .map(|model| self.checkpoint(model, slot))
             .min_by_key(|checkpoint| checkpoint.slot_position)
             .unwrap_or(Checkpoint::START)
+    }
+
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Takes note of a slot's later incarnations.
+    pub(crate) fn learn(&mut self, slot: Slot, branches: &[(Incarnation, SlotPosition)]) {
+        if !branches.is_empty() {
+            self.branches.insert(slot, branches.to_vec());
+        }
+    }
+
+    pub(crate) fn branches(&self, slot: Slot) -> &[(Incarnation, SlotPosition)] {
+        self.branches.get(&slot).map_or(&[], Vec::as_slice)
     }
 
     /// Applies runs, whole: an error leaves everything as it was, and the same runs can be tried
@@ -188,13 +206,14 @@ impl Engine {
             let last = last.recorded.slot_position;
             for model in 0..self.generations.len() {
                 let from = self.checkpoint(model, run.slot);
-                if last <= from.slot_position {
+                if last <= from.slot_position && self.fault != Some(Fault::SkipDedupe) {
                     continue;
                 }
-                let follows = first.recorded.slot_position.0 <= from.slot_position.0 + 1;
-                if follows && from.continues_in(run.incarnation) {
+                let follows =
+                    first.recorded.slot_position.0 <= from.slot_position.0 + 1 || self.fault == Some(Fault::SkipRefill);
+                if follows && from.continues_in(run.incarnation, self.branches(run.slot)) {
                     let to = Checkpoint {
-                        slot_position: last,
+                        slot_position: last.max(from.slot_position),
                         incarnation: run.incarnation,
                     };
                     plan.steps.push(Step {
@@ -233,7 +252,8 @@ impl Engine {
                 .filter(|(step, _)| step.model == index)
                 .filter_map(|(step, parked)| Some((step.slot, (step.from, (*parked)?))))
                 .collect();
-            let stretches = stretches(runs, &steps, model.as_ref());
+            let dedupe = self.fault != Some(Fault::SkipDedupe);
+            let stretches = stretches(runs, &steps, model.as_ref(), dedupe);
             let any_parked = steps.values().any(|(_, parked)| *parked > 0);
             let free = hold_back_parked(&mut transaction, generation, stretches, any_parked, &mut parking).await?;
             if free.is_empty() {
@@ -279,7 +299,7 @@ impl Engine {
     }
 
     /// Drops what is thought to be known of these slots.
-    fn doubt(&mut self, slots: BTreeSet<Slot>) {
+    pub(crate) fn doubt(&mut self, slots: BTreeSet<Slot>) {
         self.models.iter_mut().for_each(|model| model.forget(&slots));
         self.doubtful.extend(slots);
     }
@@ -331,14 +351,19 @@ fn applied_events(runs: &[Run], plan: &Plan, moved: &[bool]) -> usize {
 }
 
 /// The events that a read model has not seen, by stream.
-fn stretches<'a>(runs: &'a [Run], steps: &HashMap<Slot, (Checkpoint, i64)>, model: &dyn ReadModel) -> Vec<Stretch<'a>> {
+fn stretches<'a>(
+    runs: &'a [Run],
+    steps: &HashMap<Slot, (Checkpoint, i64)>,
+    model: &dyn ReadModel,
+    dedupe: bool,
+) -> Vec<Stretch<'a>> {
     let mut stretches: Vec<Stretch<'a>> = vec![];
     let mut places = HashMap::new();
     for run in runs {
         let Some((from, _)) = steps.get(&run.slot) else {
             continue;
         };
-        let unseen = |event: &&Incoming| event.recorded.slot_position > from.slot_position;
+        let unseen = |event: &&Incoming| !dedupe || event.recorded.slot_position > from.slot_position;
         for event in run
             .events
             .iter()

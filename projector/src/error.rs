@@ -25,6 +25,12 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error("the log cannot be read")]
     Log(#[from] event_store::Error),
+    #[error("the topic cannot be read")]
+    Kafka(#[from] relay::Error),
+    #[error("the shard's publishing cannot be read")]
+    Published(#[source] sqlx::Error),
+    #[error("shard {0} does not answer")]
+    ShardTimedOut(event_store::ShardId),
     #[error("the read store did not answer within {seconds} s")]
     TimedOut { seconds: u64 },
 }
@@ -34,7 +40,13 @@ impl Error {
     pub(crate) fn needs_an_operator(&self) -> bool {
         match self {
             Self::OtherCodeVersion { .. } | Self::SchemaName { .. } => true,
-            Self::NoCheckpoint { .. } | Self::Database(_) | Self::Log(_) | Self::TimedOut { .. } => false,
+            Self::Kafka(error) => error.is_final(),
+            Self::NoCheckpoint { .. }
+            | Self::Database(_)
+            | Self::Log(_)
+            | Self::Published(_)
+            | Self::ShardTimedOut(_)
+            | Self::TimedOut { .. } => false,
         }
     }
 }

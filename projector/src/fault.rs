@@ -2,7 +2,8 @@
 //!
 //! For tests only. Two environment variables are needed, so that neither a typing mistake nor a
 //! copied settings file ever switches a guarantee off: `COMANDA_PLANTED_FAULTS=1` and
-//! `COMANDA_FAULT_PROJECTOR=skip_compare_and_set`. No settings file can.
+//! `COMANDA_FAULT_PROJECTOR=skip_compare_and_set` (or `skip_dedupe`, `skip_refill`). No settings file
+//! can.
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +11,11 @@ pub enum Fault {
     /// Checkpoints are set without being compared: a second projector on the same slots applies
     /// every event again.
     SkipCompareAndSet,
+    /// Duplicates are applied as if they were new.
+    SkipDedupe,
+    /// What comes after a loss is applied as if nothing were missing, and checkpoints are not
+    /// compared with the heads.
+    SkipRefill,
 }
 
 impl Fault {
@@ -22,22 +28,23 @@ impl Fault {
         if variable("COMANDA_PLANTED_FAULTS")? != "1" {
             return None;
         }
-        match variable("COMANDA_FAULT_PROJECTOR")?.as_str() {
-            "skip_compare_and_set" => {
-                tracing::warn!(
-                    "PLANTED FAULT: checkpoints are not compared before they are set; read models WILL be wrong. \
-                     Unset COMANDA_PLANTED_FAULTS unless this is a test of the tests"
-                );
-                Some(Self::SkipCompareAndSet)
-            }
+        let fault = match variable("COMANDA_FAULT_PROJECTOR")?.as_str() {
+            "skip_compare_and_set" => Self::SkipCompareAndSet,
+            "skip_dedupe" => Self::SkipDedupe,
+            "skip_refill" => Self::SkipRefill,
             other => {
                 tracing::warn!(
                     fault = other,
                     "COMANDA_FAULT_PROJECTOR names no fault that can be planted"
                 );
-                None
+                return None;
             }
-        }
+        };
+        tracing::warn!(
+            ?fault,
+            "PLANTED FAULT: read models WILL be wrong. Unset COMANDA_PLANTED_FAULTS unless this is a test of the tests"
+        );
+        Some(fault)
     }
 }
 
@@ -72,6 +79,10 @@ mod tests {
             ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set"),
         ];
         assert_eq!(planted(&both), Some(Fault::SkipCompareAndSet));
+        for (name, fault) in [("skip_dedupe", Fault::SkipDedupe), ("skip_refill", Fault::SkipRefill)] {
+            let both = [("COMANDA_PLANTED_FAULTS", "1"), ("COMANDA_FAULT_PROJECTOR", name)];
+            assert_eq!(planted(&both), Some(fault));
+        }
         let unknown = [
             ("COMANDA_PLANTED_FAULTS", "1"),
             ("COMANDA_FAULT_PROJECTOR", "lose_everything"),

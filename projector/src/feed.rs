@@ -7,19 +7,83 @@
 
 use std::future::Future;
 
-use event_store::{Error, EventStore, Position, RecordedEvent, ShardId, Slot, SlotHead, SlotPosition, Tail};
+use event_store::{EventStore, Incarnation, Position, RecordedEvent, ShardId, Slot, SlotHead, SlotPosition, Tail};
 
 use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+
+/// What a feed brings.
+#[derive(Debug)]
+pub enum Delivery {
+    Events(Vec<RecordedEvent>),
+    /// Slots that were given to this feed, and slots that were taken from it: others may have
+    /// written of them, or will.
+    Moved {
+        gained: Vec<Slot>,
+        lost: Vec<Slot>,
+    },
+}
+
+/// A place in a partition of the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub partition: i32,
+    /// The first record that the partition still had.
+    pub low: i64,
+    /// Where the partition ended.
+    pub end: i64,
+    /// Where a reader began that was given nothing of the partition yet.
+    pub start: i64,
+}
+
+/// When a checkpoint that does not reach a head proves a loss, and is not mere lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostWhen {
+    /// It has not moved from one look at the heads to the next.
+    StandsStill,
+    /// The feed has passed the place where everything up to this position is.
+    Passed { upto: SlotPosition, place: Place },
+    /// Nothing can be said yet.
+    Unknown,
+}
+
+/// A slot's head as it was looked at.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub head: SlotHead,
+    pub lost_when: LostWhen,
+    /// Later incarnations of the slot, as far as is known: each, and the last position that it has
+    /// in common with the one before.
+    pub branches: Vec<(Incarnation, SlotPosition)>,
+}
 
 /// Delivers the events of some slots as they are recorded.
 pub trait Feed: Send {
-    /// The next events, at most `max`; waits until there are some. May be dropped while it waits;
-    /// events lost by that are found missing and read from the log.
-    fn next(&mut self, max: usize) -> impl Future<Output = Result<Vec<RecordedEvent>, Error>> + Send;
+    /// What comes next, about `max` events at most; waits until there is something. May be dropped
+    /// while it waits; events lost by that are found missing and read from the log.
+    fn next(&mut self, max: usize) -> impl Future<Output = Result<Delivery, Error>> + Send;
+
+    /// What was delivered last is done with.
+    fn applied(&mut self) {}
+
+    /// Whether the slot is one of this feed's.
+    fn delivers(&self, _slot: Slot) -> bool {
+        true
+    }
+
+    /// Whether everything before the place was delivered.
+    fn has_passed(&self, _place: &Place) -> bool {
+        false
+    }
 }
 
-/// The log of the slots that a feed delivers.
-pub trait Log: Send + Sync {
+/// The log of the slots that a feed delivers. Its parts fail one by one.
+pub trait Log: Send + Sync + 'static {
+    fn parts(&self) -> Vec<ShardId>;
+
+    /// The part that holds the slot's events; `None` where that is not known just now.
+    fn part_of(&self, slot: Slot) -> Option<ShardId>;
+
     /// Events of a slot after a position, in order, at most `limit`.
     fn read_slot(
         &self,
@@ -28,8 +92,8 @@ pub trait Log: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<RecordedEvent>, Error>> + Send;
 
-    /// Where the slots stand.
-    fn heads(&self) -> impl Future<Output = Result<Vec<SlotHead>, Error>> + Send;
+    /// Where a part's slots stand.
+    fn look(&self, part: ShardId) -> impl Future<Output = Result<Vec<Seen>, Error>> + Send;
 }
 
 /// One shard's part of the log.
@@ -46,12 +110,25 @@ impl ShardLog {
 }
 
 impl Log for ShardLog {
-    async fn read_slot(&self, slot: Slot, after: SlotPosition, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
-        self.store.read_slot(slot, after, limit).await
+    fn parts(&self) -> Vec<ShardId> {
+        vec![self.shard]
     }
 
-    async fn heads(&self) -> Result<Vec<SlotHead>, Error> {
-        self.store.heads(self.shard).await
+    fn part_of(&self, _slot: Slot) -> Option<ShardId> {
+        Some(self.shard)
+    }
+
+    async fn read_slot(&self, slot: Slot, after: SlotPosition, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
+        Ok(self.store.read_slot(slot, after, limit).await?)
+    }
+
+    async fn look(&self, part: ShardId) -> Result<Vec<Seen>, Error> {
+        let seen = |head| Seen {
+            head,
+            lost_when: LostWhen::StandsStill,
+            branches: vec![],
+        };
+        Ok(self.store.heads(part).await?.into_iter().map(seen).collect())
     }
 }
 
@@ -103,7 +180,7 @@ async fn newest(store: &EventStore, heads: &[SlotHead]) -> Result<Position, Erro
 }
 
 impl Feed for ShardTail {
-    async fn next(&mut self, max: usize) -> Result<Vec<RecordedEvent>, Error> {
-        self.tail.next(max).await
+    async fn next(&mut self, max: usize) -> Result<Delivery, Error> {
+        Ok(Delivery::Events(self.tail.next(max).await?))
     }
 }

@@ -8,107 +8,157 @@
 //! On a crash it goes on from the committed checkpoints. Not needed for correctness: the feed being
 //! complete (losses are found by position, or by comparing with the heads), or being alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::{RecordedEvent, ShardId, Slot, SlotHead, SlotPosition};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use service::Shutdown;
 use service::settings::ProjectorSettings;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::engine::Engine;
-use crate::error::described;
-use crate::feed::{Feed, Log};
-use crate::intake::{Intake, Sorted, Stopped};
+use crate::engine::{Applied, Engine};
+use crate::error::{Error, described};
+use crate::fault::Fault;
+use crate::feed::{Delivery, Feed, Log, LostWhen, Place, Seen};
+use crate::intake::{Intake, Run, Sorted, Stopped};
 use crate::lag;
 use crate::progress::Progress;
 
+/// How long a part of the log may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// One feed at work.
 pub(crate) struct Feeder<F, L> {
+    /// Names the feed.
     pub(crate) shard: ShardId,
     pub(crate) feed: F,
-    pub(crate) log: L,
+    pub(crate) log: Arc<L>,
     pub(crate) engine: Engine,
     pub(crate) progress: Progress,
     pub(crate) settings: ProjectorSettings,
     pub(crate) shutdown: Shutdown,
     pub(crate) intake: Intake,
-    /// The slot whose page was read last.
-    pub(crate) last_behind: Option<Slot>,
+    pub(crate) parts: BTreeMap<ShardId, Part>,
+    /// Pages being read for slots that are behind, one at a time from each part of the log.
+    pub(crate) pages: FuturesUnordered<BoxFuture<'static, Page>>,
+    /// Looks at heads under way, one at a time at each part of the log.
+    pub(crate) looks: FuturesUnordered<BoxFuture<'static, Look>>,
+    /// Slots that are behind what was published, and the place past which that is loss.
+    pub(crate) suspects: BTreeMap<Slot, (SlotPosition, Place)>,
     /// Where the checkpoints stood at the last comparison.
     pub(crate) compared: BTreeMap<Slot, SlotPosition>,
+}
+
+/// A part of the log, as far as this feed is concerned. One that is away delays only its own slots.
+pub(crate) struct Part {
+    reading: bool,
+    looking: bool,
+    retry: Retry,
+    problem: bool,
+    /// The slot whose page was read last.
+    last: Option<Slot>,
+}
+
+pub(crate) struct Page {
+    part: ShardId,
+    slot: Slot,
+    events: Result<Vec<RecordedEvent>, Error>,
+}
+
+pub(crate) struct Look {
+    part: ShardId,
+    seen: Result<Vec<Seen>, Error>,
 }
 
 impl<F: Feed, L: Log> Feeder<F, L> {
     pub(crate) async fn run(mut self) {
         let mut compare = interval(Duration::from_millis(self.settings.reconcile_interval_ms));
         let mut retry = Retry::new(&self.settings);
-        // Slots read from the log and the feed take turns.
-        let mut feed_first = true;
         while !self.shutdown.is_triggered() {
-            let behind = self.intake.is_behind();
-            feed_first = !feed_first;
-            let turn = tokio::select! {
-                biased;
+            self.read_behind();
+            tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                _ = compare.tick() => Turn::Compare,
-                batch = self.feed.next(self.settings.batch_max), if feed_first || !behind => Turn::Feed(batch),
-                () = std::future::ready(()), if behind => Turn::Behind,
-            };
-            let done = match turn {
-                Turn::Compare => self.compare().await,
-                Turn::Behind => self.read_behind().await,
-                Turn::Feed(Ok(batch)) => {
-                    let engine = &self.engine;
-                    let sorted = self.intake.sort(batch, |slot| engine.lowest(slot));
-                    self.take(sorted).await;
-                    Ok(())
-                }
-                Turn::Feed(Err(error)) => Err(error),
-            };
-            match done {
-                Ok(()) => {
-                    retry.succeeded();
-                    self.progress.update(self.shard, |status| status.log_problem = false);
-                }
-                Err(error) => {
-                    let why = described(&error);
-                    tracing::error!(
-                        shard = self.shard.0,
-                        error = why,
-                        "the log cannot be read; trying again"
-                    );
-                    self.progress.update(self.shard, |status| status.log_problem = true);
-                    retry.pause(&self.shutdown).await;
-                }
+                _ = compare.tick() => self.look(),
+                Some(look) = self.looks.next() => self.compare(look).await,
+                Some(page) = self.pages.next() => self.page(page).await,
+                delivery = self.feed.next(self.settings.batch_max) => match delivery {
+                    Ok(delivery) => {
+                        retry.succeeded();
+                        self.deliver(delivery).await;
+                    }
+                    Err(error) => {
+                        let why = described(&error);
+                        tracing::error!(feed = self.shard.0, error = why, "the feed failed; trying again");
+                        self.progress.update(self.shard, |status| status.log_problem = true);
+                        retry.pause(&self.shutdown).await;
+                    }
+                },
             }
         }
     }
 
-    /// Applies what was sorted, however often it takes.
-    async fn take(&mut self, sorted: Sorted) {
+    async fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Events(batch) => {
+                let sorted = self.intake.sort(batch, &self.engine);
+                if self.take(sorted).await {
+                    self.feed.applied();
+                }
+            }
+            Delivery::Moved { gained, lost } => {
+                for slot in &lost {
+                    self.intake.forget(*slot);
+                    self.suspects.remove(slot);
+                    self.compared.remove(slot);
+                }
+                self.engine
+                    .doubt(gained.into_iter().chain(lost).collect::<BTreeSet<_>>());
+                self.show_stopped();
+                // Before anything is judged by them.
+                self.persist(&[]).await;
+                self.look();
+            }
+        }
+    }
+
+    /// Applies what was sorted, however often it takes; whether it was applied.
+    async fn take(&mut self, sorted: Sorted) -> bool {
         metrics::counter!("projector_duplicates_total").increment(sorted.duplicates as u64);
         self.show_stopped();
         if sorted.runs.is_empty() {
-            return;
+            return true;
         }
+        let started = Instant::now();
+        let Some(applied) = self.persist(&sorted.runs).await else {
+            return false;
+        };
+        for (slot, target) in &applied.behind {
+            self.intake.fall_behind(*slot, *target);
+        }
+        lag::record_batch(&sorted.runs, applied.events, started.elapsed());
+        true
+    }
+
+    /// Reads checkpoints that are in doubt and applies the runs, however often it takes; `None` where
+    /// it is told to stop before.
+    async fn persist(&mut self, runs: &[Run]) -> Option<Applied> {
         let mut retry = Retry::new(&self.settings);
-        while !self.shutdown.is_triggered() {
-            let started = Instant::now();
-            match self.engine.apply(&sorted.runs).await {
-                Ok(applied) => {
-                    for (slot, target) in &applied.behind {
-                        self.intake.fall_behind(*slot, *target);
-                    }
-                    lag::record_batch(&sorted.runs, applied.events, started.elapsed());
+        loop {
+            match self.engine.apply(runs).await {
+                Ok(done) => {
                     self.progress
                         .update(self.shard, |status| status.read_store_problem = false);
-                    return;
+                    return Some(done);
                 }
                 Err(error) => {
                     let why = described(&error);
                     tracing::error!(
-                        shard = self.shard.0,
+                        feed = self.shard.0,
                         error = why,
                         "a batch cannot be written; trying again"
                     );
@@ -116,62 +166,129 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                     self.progress
                         .update(self.shard, |status| status.read_store_problem = true);
                     retry.pause(&self.shutdown).await;
+                    if self.shutdown.is_triggered() {
+                        return None;
+                    }
                 }
             }
         }
     }
 
-    /// Reads one page of one slot that is behind from the log.
-    async fn read_behind(&mut self) -> Result<(), event_store::Error> {
-        let Some((slot, target)) = self.intake.next_behind(self.last_behind) else {
-            return Ok(());
+    fn part(&mut self, part: ShardId) -> &mut Part {
+        let settings = &self.settings;
+        self.parts.entry(part).or_insert_with(|| Part {
+            reading: false,
+            looking: false,
+            retry: Retry::new(settings),
+            problem: false,
+            last: None,
+        })
+    }
+
+    /// Begins to read one page from each part of the log that has slots which are behind.
+    fn read_behind(&mut self) {
+        if !self.intake.is_behind() {
+            return;
+        }
+        for id in self.log.parts() {
+            let part = self.part(id);
+            let (reading, last, pause) = (part.reading, part.last, part.problem.then(|| part.retry.next()));
+            if reading {
+                continue;
+            }
+            let log = Arc::clone(&self.log);
+            let Some(slot) = self.intake.next_behind(last, |slot| log.part_of(slot) == Some(id)) else {
+                continue;
+            };
+            let part = self.part(id);
+            (part.reading, part.last) = (true, Some(slot));
+            let (after, limit) = (self.engine.lowest(slot).slot_position, self.settings.batch_max);
+            self.pages.push(Box::pin(async move {
+                if let Some(pause) = pause {
+                    tokio::time::sleep(pause).await;
+                }
+                let events = in_time(id, log.read_slot(slot, after, limit)).await;
+                Page { part: id, slot, events }
+            }));
+        }
+    }
+
+    /// Applies a page that was read from the log.
+    async fn page(&mut self, page: Page) {
+        self.part(page.part).reading = false;
+        let events = match page.events {
+            Ok(events) => {
+                self.went_well(page.part);
+                events
+            }
+            Err(error) => return self.failed(page.part, &error),
         };
-        self.last_behind = Some(slot);
-        let lowest = self.engine.lowest(slot);
-        let page = self
-            .log
-            .read_slot(slot, lowest.slot_position, self.settings.batch_max)
-            .await?;
-        if page.is_empty() {
-            if lowest.slot_position < target {
-                self.intake.stop(
-                    slot,
-                    Stopped::Missing {
-                        after: lowest.slot_position,
-                    },
-                );
+        let slot = page.slot;
+        // The slot may have been taken from the feed meanwhile.
+        let Some(target) = self.intake.target(slot) else { return };
+        let lowest = self.engine.lowest(slot).slot_position;
+        if events.is_empty() {
+            if lowest < target {
+                self.intake.stop(slot, Stopped::Missing { after: lowest });
             }
             self.intake.caught_up(slot);
-            self.show_stopped();
-            return Ok(());
+            return self.show_stopped();
         }
-        metrics::counter!("projector_refilled_events_total").increment(page.len() as u64);
+        metrics::counter!("projector_refilled_events_total").increment(events.len() as u64);
         // Before it is applied: what is found missing then puts the slot on the list again.
-        if reaches(&page, target) {
+        if reaches(&events, target) {
             self.intake.caught_up(slot);
         }
-        let sorted = self.intake.sort_page(slot, page, lowest);
+        let sorted = self.intake.sort_page(slot, events, &self.engine);
         self.take(sorted).await;
-        Ok(())
+    }
+
+    /// Begins to look where each part of the log stands.
+    fn look(&mut self) {
+        for id in self.log.parts() {
+            let part = self.part(id);
+            if part.looking {
+                continue;
+            }
+            part.looking = true;
+            let log = Arc::clone(&self.log);
+            self.looks.push(Box::pin(async move {
+                let seen = in_time(id, log.look(id)).await;
+                Look { part: id, seen }
+            }));
+        }
     }
 
     /// Compares checkpoints with the heads: finds what a feed lost without a trace, consumers that
     /// are not where the log is, and the lag.
-    async fn compare(&mut self) -> Result<(), event_store::Error> {
-        let heads = self.log.heads().await?;
-        for head in heads.iter().filter(|head| head.owned) {
-            self.compare_slot(head);
+    async fn compare(&mut self, look: Look) {
+        self.part(look.part).looking = false;
+        let seen = match look.seen {
+            Ok(seen) => seen,
+            Err(error) => return self.failed(look.part, &error),
+        };
+        self.went_well(look.part);
+        let ours = |seen: &Seen| seen.head.owned && self.feed.delivers(seen.head.slot);
+        let seen: Vec<Seen> = seen.into_iter().filter(ours).collect();
+        for seen in &seen {
+            self.engine.learn(seen.head.slot, &seen.branches);
+            self.compare_slot(seen);
         }
         self.show_stopped();
-        lag::measure(self.shard, &self.engine, &self.log, &heads, &self.progress).await
+        let heads: Vec<SlotHead> = seen.into_iter().map(|seen| seen.head).collect();
+        lag::measure(self.shard, look.part, &self.engine, &heads, &self.progress);
+        lag::parked(self.shard, &self.engine, &self.progress).await;
+        let samples = lag::samples(&self.engine, &heads);
+        let names = self.engine.generations().iter().map(|it| it.read_model).collect();
+        lag::ages(self.shard, look.part, names, samples, self.log.as_ref()).await;
     }
 
-    fn compare_slot(&mut self, head: &SlotHead) {
-        let slot = head.slot;
-        let lowest = self.engine.lowest(slot);
+    fn compare_slot(&mut self, seen: &Seen) {
+        let (head, slot) = (&seen.head, seen.head.slot);
+        let lowest = self.engine.lowest(slot).slot_position;
         for model in 0..self.engine.generations().len() {
             let checkpoint = self.engine.checkpoint(model, slot);
-            if !checkpoint.continues_in(head.incarnation) {
+            if !checkpoint.continues_in(head.incarnation, self.engine.branches(slot)) {
                 let why = Stopped::OtherIncarnation {
                     checkpoint: checkpoint.incarnation,
                     log: head.incarnation,
@@ -179,6 +296,10 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                 return self.intake.stop(slot, why);
             }
             if checkpoint.slot_position > head.slot_position {
+                // The look may be older than what came since.
+                if self.compared.insert(slot, lowest) != Some(lowest) {
+                    return;
+                }
                 let why = Stopped::AheadOfLog {
                     checkpoint: checkpoint.slot_position,
                     head: head.slot_position,
@@ -187,12 +308,56 @@ impl<F: Feed, L: Log> Feeder<F, L> {
             }
         }
         let resumed = self.intake.resume(slot);
-        // Standing still since the last comparison while there is more is loss, not lag.
-        let before = self.compared.insert(slot, lowest.slot_position);
-        let still = resumed || before == Some(lowest.slot_position);
-        if still && lowest.slot_position < head.slot_position {
-            self.intake.fall_behind(slot, head.slot_position);
+        let before = self.compared.insert(slot, lowest);
+        let lost = match seen.lost_when {
+            // Standing still since the last comparison while there is more is loss, not lag.
+            LostWhen::StandsStill => (before == Some(lowest)).then_some(head.slot_position),
+            LostWhen::Passed { upto, place } => self.passed(slot, lowest, upto, place),
+            LostWhen::Unknown => None,
+        };
+        let lost = if resumed { Some(head.slot_position) } else { lost };
+        if let Some(target) = lost.filter(|target| lowest < *target)
+            && self.engine.fault() != Some(Fault::SkipRefill)
+        {
+            self.intake.fall_behind(slot, target);
         }
+    }
+
+    /// Up to where the slot's events are lost: its records were in the topic before a place that the
+    /// feed has passed. An earlier suspicion is judged first, because ends move on under load.
+    fn passed(&mut self, slot: Slot, lowest: SlotPosition, upto: SlotPosition, place: Place) -> Option<SlotPosition> {
+        let (upto, place) = match self.suspects.remove(&slot) {
+            Some((suspected, at)) if lowest < suspected => (suspected, at),
+            _ => (upto, place),
+        };
+        if lowest >= upto {
+            return None;
+        }
+        if self.feed.has_passed(&place) {
+            return Some(upto);
+        }
+        self.suspects.insert(slot, (upto, place));
+        None
+    }
+
+    fn went_well(&mut self, part: ShardId) {
+        let known = self.part(part);
+        known.problem = false;
+        known.retry.succeeded();
+        let problem = self.parts.values().any(|part| part.problem);
+        self.progress.update(self.shard, |status| status.log_problem = problem);
+    }
+
+    fn failed(&mut self, part: ShardId, error: &Error) {
+        let why = described(error);
+        tracing::error!(
+            feed = self.shard.0,
+            shard = part.0,
+            error = why,
+            "the log cannot be read; trying again"
+        );
+        self.part(part).problem = true;
+        self.progress.update(self.shard, |status| status.log_problem = true);
     }
 
     fn show_stopped(&self) {
@@ -206,10 +371,11 @@ impl<F: Feed, L: Log> Feeder<F, L> {
     }
 }
 
-enum Turn {
-    Compare,
-    Behind,
-    Feed(Result<Vec<RecordedEvent>, event_store::Error>),
+async fn in_time<T>(part: ShardId, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::ShardTimedOut(part)),
+    }
 }
 
 fn reaches(page: &[RecordedEvent], target: SlotPosition) -> bool {
@@ -244,10 +410,17 @@ impl Retry {
     }
 
     pub(crate) async fn pause(&mut self, shutdown: &Shutdown) {
+        let pause = self.next();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(self.next) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+    }
+
+    /// The next pause.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.next;
         self.next = (self.next * 2).min(self.most);
+        pause
     }
 }

@@ -13,6 +13,8 @@ use domain::DecodeError;
 use event_store::{Incarnation, RecordedEvent, Slot, SlotPosition};
 
 use crate::checkpoint::Checkpoint;
+use crate::engine::Engine;
+use crate::fault::Fault;
 use crate::model::Incoming;
 
 /// Why a slot stands still. Nothing of it is skipped or parked: the events stay in the log, and
@@ -120,15 +122,22 @@ impl Intake {
         }
     }
 
-    /// A slot that is behind, the one after `last` in turn, so that each gets a page.
-    pub(crate) fn next_behind(&self, last: Option<Slot>) -> Option<(Slot, SlotPosition)> {
+    /// A slot that is behind and `wanted`, the one after `last` in turn, so that each gets a page.
+    pub(crate) fn next_behind(&self, last: Option<Slot>, wanted: impl Fn(Slot) -> bool) -> Option<Slot> {
         let after = last.map_or(0, |slot| slot.0.saturating_add(1));
-        let (slot, target) = self
-            .behind
-            .range(Slot(after)..)
-            .next()
-            .or_else(|| self.behind.iter().next())?;
-        Some((*slot, *target))
+        let mut turn = self.behind.range(Slot(after)..).chain(&self.behind);
+        turn.find(|(slot, _)| wanted(**slot)).map(|(slot, _)| *slot)
+    }
+
+    /// Up to where the slot has to be read from the log.
+    pub(crate) fn target(&self, slot: Slot) -> Option<SlotPosition> {
+        self.behind.get(&slot).copied()
+    }
+
+    /// The slot is somebody else's now.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        self.behind.remove(&slot);
+        self.stopped.remove(&slot);
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -140,8 +149,8 @@ impl Intake {
         self.behind.remove(&slot);
     }
 
-    /// Sorts what a feed delivered. `lowest` is the lowest checkpoint of a slot over read models.
-    pub(crate) fn sort(&mut self, batch: Vec<RecordedEvent>, lowest: impl Fn(Slot) -> Checkpoint) -> Sorted {
+    /// Sorts what a feed delivered.
+    pub(crate) fn sort(&mut self, batch: Vec<RecordedEvent>, engine: &Engine) -> Sorted {
         let mut sorted = Sorted::default();
         for (slot, events) in by_slot(batch) {
             if self.stopped.contains_key(&slot) {
@@ -152,14 +161,14 @@ impl Intake {
                 self.fall_behind(slot, furthest);
                 continue;
             }
-            self.sort_slot(slot, events, lowest(slot), &mut sorted);
+            self.sort_slot(slot, events, engine, &mut sorted);
         }
         sorted
     }
 
     /// Sorts a page read from the log for a slot that is behind.
-    pub(crate) fn sort_page(&mut self, slot: Slot, page: Vec<RecordedEvent>, lowest: Checkpoint) -> Sorted {
-        let mut sorted = Sorted::default();
+    pub(crate) fn sort_page(&mut self, slot: Slot, page: Vec<RecordedEvent>, engine: &Engine) -> Sorted {
+        let (mut sorted, lowest) = (Sorted::default(), engine.lowest(slot));
         if page
             .first()
             .is_some_and(|first| first.slot_position.0 > lowest.slot_position.0 + 1)
@@ -171,21 +180,26 @@ impl Intake {
                 },
             );
         } else {
-            self.sort_slot(slot, page, lowest, &mut sorted);
+            self.sort_slot(slot, page, engine, &mut sorted);
         }
         sorted
     }
 
-    fn sort_slot(&mut self, slot: Slot, events: Vec<RecordedEvent>, lowest: Checkpoint, sorted: &mut Sorted) {
-        let mut at = lowest;
+    fn sort_slot(&mut self, slot: Slot, events: Vec<RecordedEvent>, engine: &Engine, sorted: &mut Sorted) {
+        let (branches, fault) = (engine.branches(slot), engine.fault());
+        let mut at = engine.lowest(slot);
         let mut run = vec![];
         let furthest = events.iter().map(|event| event.slot_position).max();
         for recorded in events {
-            if recorded.slot_position <= at.slot_position {
+            if is_void(&recorded, branches) {
+                metrics::counter!("projector_void_records_total").increment(1);
+                continue;
+            }
+            if recorded.slot_position <= at.slot_position && fault != Some(Fault::SkipDedupe) {
                 sorted.duplicates += 1;
                 continue;
             }
-            if recorded.slot_position.0 > at.slot_position.0 + 1 {
+            if recorded.slot_position.0 > at.slot_position.0 + 1 && fault != Some(Fault::SkipRefill) {
                 metrics::counter!("projector_gaps_total").increment(1);
                 tracing::warn!(
                     slot = slot.0,
@@ -195,7 +209,12 @@ impl Intake {
                 self.fall_behind(slot, furthest.unwrap_or(recorded.slot_position));
                 break;
             }
-            if !at.continues_in(recorded.incarnation) {
+            if recorded.incarnation < at.incarnation && !at.is_start() {
+                // Written before the slot was restored: whether it still counts, the log knows.
+                self.fall_behind(slot, recorded.slot_position);
+                break;
+            }
+            if !at.continues_in(recorded.incarnation, branches) {
                 let (checkpoint, log) = (at.incarnation, recorded.incarnation);
                 self.stop(slot, Stopped::OtherIncarnation { checkpoint, log });
                 break;
@@ -209,7 +228,7 @@ impl Intake {
                 }
             };
             at = Checkpoint {
-                slot_position: recorded.slot_position,
+                slot_position: recorded.slot_position.max(at.slot_position),
                 incarnation: recorded.incarnation,
             };
             run.push(Incoming { recorded, content });
@@ -222,6 +241,13 @@ impl Intake {
             });
         }
     }
+}
+
+/// Whether the event is of an incarnation that a later one left before it came.
+fn is_void(event: &RecordedEvent, branches: &[(Incarnation, SlotPosition)]) -> bool {
+    branches
+        .iter()
+        .any(|(later, common)| *later > event.incarnation && event.slot_position > *common)
 }
 
 /// A batch by slot, each slot's events in order of delivery.

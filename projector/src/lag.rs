@@ -1,8 +1,9 @@
 //! How far read models are behind the log, in events and in time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use event_store::{ShardId, SlotHead};
+use event_store::{ShardId, Slot, SlotHead, SlotPosition};
 
 use crate::engine::Engine;
 use crate::feed::Log;
@@ -33,51 +34,74 @@ fn age_ms(recorded_at: domain::Timestamp) -> f64 {
     age.num_microseconds().unwrap_or(i64::MAX).max(0) as f64 / 1_000.0
 }
 
-/// Measures every read model against the heads of a shard's slots.
-pub(crate) async fn measure<L: Log>(
-    shard: ShardId,
-    engine: &Engine,
-    log: &L,
-    heads: &[SlotHead],
-    progress: &Progress,
-) -> Result<(), event_store::Error> {
+/// Measures every read model against the heads of a part of the log, of the slots that are ours.
+pub(crate) fn measure(feed: ShardId, part: ShardId, engine: &Engine, heads: &[SlotHead], progress: &Progress) {
     for (model, generation) in engine.generations().iter().enumerate() {
-        let mut lagging: Vec<(i64, &SlotHead)> = heads
-            .iter()
-            .filter(|head| head.owned)
-            .map(|head| {
-                (
-                    head.slot_position.0 - engine.checkpoint(model, head.slot).slot_position.0,
-                    head,
-                )
-            })
-            .filter(|(events, _)| *events > 0)
-            .collect();
-        let events: i64 = lagging.iter().map(|(events, _)| events).sum();
-        lagging.sort_by_key(|(events, _)| std::cmp::Reverse(*events));
-        let mut oldest_ms = 0.0_f64;
-        for (_, head) in lagging.iter().take(SAMPLED_SLOTS) {
-            let read = engine.checkpoint(model, head.slot).slot_position;
-            if let Some(next) = log.read_slot(head.slot, read, 1).await?.first() {
-                oldest_ms = oldest_ms.max(age_ms(next.recorded_at));
-            }
-        }
-        let labels = [
-            ("read_model", generation.read_model.to_owned()),
-            ("shard", shard.to_string()),
-        ];
-        metrics::gauge!("projector_lag_events", &labels).set(events as f64);
-        metrics::gauge!("projector_lag_ms", &labels).set(oldest_ms);
-        progress.update(shard, |status| {
-            status.lag_events.insert(generation.read_model, events);
+        let lag = |head: &SlotHead| head.slot_position.0 - engine.checkpoint(model, head.slot).slot_position.0;
+        let events: i64 = heads.iter().map(lag).filter(|events| *events > 0).sum();
+        metrics::gauge!("projector_lag_events", &labels(generation.read_model, feed, part)).set(events as f64);
+        progress.update(feed, |status| {
+            status.lag_of_parts.insert((generation.read_model, part), events);
+            let all = status.lag_of_parts.iter();
+            let sum = all.filter(|((read_model, _), _)| *read_model == generation.read_model);
+            let sum = sum.map(|(_, events)| events).sum();
+            status.lag_events.insert(generation.read_model, sum);
         });
     }
-    parked(shard, engine, progress).await;
-    Ok(())
+}
+
+fn labels(read_model: &'static str, feed: ShardId, part: ShardId) -> [(&'static str, String); 3] {
+    [
+        ("read_model", read_model.to_owned()),
+        ("shard", part.to_string()),
+        ("feed", feed.to_string()),
+    ]
+}
+
+/// The positions whose next events are asked for their age: of each read model, those behind the
+/// most.
+pub(crate) fn samples(engine: &Engine, heads: &[SlotHead]) -> Vec<(&'static str, Slot, SlotPosition)> {
+    let mut samples = vec![];
+    for (model, generation) in engine.generations().iter().enumerate() {
+        let at = |head: &SlotHead| engine.checkpoint(model, head.slot).slot_position;
+        let mut lagging: Vec<&SlotHead> = heads.iter().filter(|head| head.slot_position > at(head)).collect();
+        lagging.sort_by_key(|head| std::cmp::Reverse(head.slot_position.0 - at(head).0));
+        let most = lagging.into_iter().take(SAMPLED_SLOTS);
+        samples.extend(most.map(|head| (generation.read_model, head.slot, at(head))));
+    }
+    samples
+}
+
+/// Measures the age of the oldest of the samples' next events.
+pub(crate) async fn ages<L: Log>(
+    feed: ShardId,
+    part: ShardId,
+    read_models: Vec<&'static str>,
+    samples: Vec<(&'static str, Slot, SlotPosition)>,
+    log: &L,
+) {
+    let mut oldest: BTreeMap<&'static str, f64> = read_models.into_iter().map(|name| (name, 0.0)).collect();
+    let mut known: BTreeMap<(Slot, SlotPosition), f64> = BTreeMap::new();
+    for (read_model, slot, at) in samples {
+        let age = match known.get(&(slot, at)) {
+            Some(age) => *age,
+            // Only a figure: where the log fails, the next look at it says so.
+            None => match log.read_slot(slot, at, 1).await {
+                Ok(next) => next.first().map_or(0.0, |event| age_ms(event.recorded_at)),
+                Err(_) => return,
+            },
+        };
+        known.insert((slot, at), age);
+        let oldest = oldest.entry(read_model).or_default();
+        *oldest = oldest.max(age);
+    }
+    for (read_model, ms) in oldest {
+        metrics::gauge!("projector_lag_ms", &labels(read_model, feed, part)).set(ms);
+    }
 }
 
 /// Counts parked streams. Only a figure: where the read store fails, the next batch says so.
-async fn parked(shard: ShardId, engine: &Engine, progress: &Progress) {
+pub(crate) async fn parked(shard: ShardId, engine: &Engine, progress: &Progress) {
     for generation in engine.generations() {
         let streams: Result<i64, sqlx::Error> = sqlx::query_scalar(
             "SELECT coalesce(sum(parked), 0)::bigint FROM meta.checkpoints WHERE read_model = $1 AND generation = $2",

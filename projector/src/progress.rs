@@ -27,6 +27,16 @@ struct Inner {
     /// Counts commits of whatever slot.
     commits: watch::Sender<u64>,
     shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    kafka: Mutex<Option<KafkaStatus>>,
+}
+
+/// How reading the topic is going.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KafkaStatus {
+    /// Kafka, or the topic, cannot be reached just now.
+    pub away: bool,
+    /// How many partitions the group has given to this process.
+    pub partitions: usize,
 }
 
 /// How one shard's feed is doing.
@@ -42,6 +52,8 @@ pub struct ShardStatus {
     pub stopped: BTreeMap<Slot, Stopped>,
     /// Events in the log and not yet in the read model, as last compared.
     pub lag_events: BTreeMap<&'static str, i64>,
+    /// The same by part of the log.
+    pub(crate) lag_of_parts: BTreeMap<(&'static str, ShardId), i64>,
     /// Streams parked, in all of the read store's slots.
     pub parked_streams: BTreeMap<&'static str, i64>,
 }
@@ -52,7 +64,7 @@ impl ShardStatus {
         let mut problems = vec![];
         let mut say = |wrong: bool, what: &str| {
             if wrong {
-                problems.push(format!("shard {shard}: {what}"));
+                problems.push(format!("feed {shard}: {what}"));
             }
         };
         say(self.start_problem, "the feed has not started");
@@ -65,7 +77,7 @@ impl ShardStatus {
                 .map(|(slot, why)| format!("slot {slot} stands still: {why}")),
         );
         if self.stopped.len() > 3 {
-            problems.push(format!("{} slots of shard {shard} stand still", self.stopped.len()));
+            problems.push(format!("{} slots of feed {shard} stand still", self.stopped.len()));
         }
         problems
     }
@@ -80,6 +92,7 @@ impl Progress {
             slots,
             commits: watch::Sender::new(0),
             shards: Mutex::default(),
+            kafka: Mutex::default(),
         }))
     }
 
@@ -129,6 +142,9 @@ impl Progress {
             .iter()
             .flat_map(|(shard, status)| status.problems(*shard))
             .collect();
+        if self.kafka().is_some_and(|kafka| kafka.away) {
+            problems.push("Kafka or the topic cannot be reached: read models stand still".to_owned());
+        }
         let parked = shards.values().next().map(|status| &status.parked_streams);
         for (read_model, streams) in parked.into_iter().flatten().filter(|(_, streams)| **streams > 0) {
             problems.push(format!("{streams} parked streams in {read_model}"));
@@ -150,6 +166,21 @@ impl Progress {
     /// How each shard's feed is doing.
     pub fn shards(&self) -> BTreeMap<ShardId, ShardStatus> {
         self.0.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How reading the topic is going; `None` where the shards are tailed.
+    pub fn kafka(&self) -> Option<KafkaStatus> {
+        self.0.kafka.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn update_kafka(&self, change: impl FnOnce(&mut KafkaStatus)) {
+        change(
+            self.0
+                .kafka
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_default(),
+        );
     }
 
     /// A checkpoint as it was committed or, where it was in doubt, found.

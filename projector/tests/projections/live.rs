@@ -22,6 +22,10 @@ async fn migrated(database: migrations::Database) -> (String, PgConnection) {
 }
 
 async fn event_store(shards: i16) -> EventStore {
+    event_store_of(shards).await.0
+}
+
+pub(crate) async fn event_store_of(shards: i16) -> (EventStore, Vec<ShardOptions>) {
     let (_, mut control) = migrated(migrations::Database::Control).await;
     let mut options = Options::default();
     for id in 0..shards {
@@ -31,11 +35,12 @@ async fn event_store(shards: i16) -> EventStore {
     event_store::bootstrap(&mut control, &options.shards)
         .await
         .expect("slots are given out");
-    EventStore::connect(options).await.expect("connected")
+    let shards = options.shards.clone();
+    (EventStore::connect(options).await.expect("connected"), shards)
 }
 
 /// Appends what a log in memory holds to the real one, which assigns its own places and numbers.
-async fn copy(store: &EventStore, events: &[RecordedEvent]) -> Vec<PositionToken> {
+pub(crate) async fn copy(store: &EventStore, events: &[RecordedEvent]) -> Vec<PositionToken> {
     let mut tokens = vec![];
     for event in events {
         let mut metadata = event.metadata.clone();
@@ -64,7 +69,7 @@ async fn copy(store: &EventStore, events: &[RecordedEvent]) -> Vec<PositionToken
     tokens
 }
 
-async fn whole_log(store: &EventStore) -> Vec<RecordedEvent> {
+pub(crate) async fn whole_log(store: &EventStore) -> Vec<RecordedEvent> {
     let mut events = vec![];
     for shard in store.shards() {
         for head in store.heads(shard).await.expect("heads") {

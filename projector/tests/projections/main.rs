@@ -2,6 +2,7 @@
 //! rows are a fold of the log.
 
 mod delivery;
+mod kafka;
 mod live;
 mod poison;
 mod property;

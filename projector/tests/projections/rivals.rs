@@ -4,7 +4,7 @@ use event_store::RecordedEvent;
 use projector::{Consumer, Fault};
 use sqlx::PgPool;
 
-use crate::support::{ALL, expected, read_store, rows, samples, settings, start};
+use crate::support::{ALL, eventually, expected, read_store, rows, samples, settings, start};
 
 /// The first projector has seen only the first event when the second does all the work; then the
 /// first gets the rest, and believes that it is up to it.
@@ -76,4 +76,39 @@ async fn given_two_projectors_racing_for_every_batch_then_the_rows_are_right() {
         rival.stop().await;
     }
     assert_eq!(rows::all(&pool).await, expected::tables(&events));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_dropping_duplicates_planted_off_then_the_damage_is_seen() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    let consumer = Consumer::new(pool.clone(), settings()).with_fault(Some(Fault::SkipDedupe));
+    let running = start(consumer, &world.log);
+    running.deliver(&world.events());
+    running.reached(&ALL, &world.log).await;
+    running.deliver(&world.events());
+    let parked = "meta.parked_streams";
+    eventually("what comes twice harms", || async {
+        rows::count(&pool, parked).await > 0
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_refilling_planted_off_then_the_damage_is_seen() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    let events = world.events();
+    let consumer = Consumer::new(pool.clone(), settings()).with_fault(Some(Fault::SkipRefill));
+    let running = start(consumer, &world.log);
+    for (nth, batch) in events.chunks(5).enumerate() {
+        if nth % 2 == 0 {
+            running.deliver(batch);
+        }
+    }
+    // The last one comes, so that every slot's checkpoint gets to its end.
+    running.deliver(&events[events.len() - 60..]);
+    let last = events.last().expect("events").token();
+    running.reached_token(&ALL, &last).await;
+    running.stop().await;
+    assert_ne!(rows::all(&pool).await, expected::tables(&events));
 }

@@ -120,6 +120,35 @@ async fn given_a_slot_that_was_restored_then_events_of_its_new_incarnation_are_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_a_slot_restored_to_where_it_was_read_then_its_new_incarnation_goes_on() {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    let roma = samples::tenant("roma");
+    let slot = Slot::of(&roma);
+    for _ in 0..3 {
+        world.place(&roma, &samples::Sample::default());
+    }
+    project(&pool, &world.log, [world.events()]).await;
+    let old = world.events();
+    world.log.restore(slot, SlotPosition(3));
+    world
+        .log
+        .tell_branch(slot, event_store::Incarnation(2), SlotPosition(3));
+    world.place(&roma, &samples::Sample::default());
+
+    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    running.reached(&ALL, &world.log).await;
+    // What the older incarnation had beyond is void, and does not take the place of what comes.
+    let mut void = old[2].clone();
+    void.slot_position = SlotPosition(5);
+    running.deliver(&[void]);
+    world.place(&roma, &samples::Sample::default());
+    running.deliver(&world.events());
+    running.reached(&ALL, &world.log).await;
+    running.stop().await;
+    assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_read_models_filled_by_another_code_version_then_the_projector_refuses_to_start() {
     let pool = read_store().await;
     ensure_generations(&pool).await.expect("created");

@@ -7,9 +7,9 @@ use cqrs_es::DomainEvent;
 use domain::metadata::key;
 use domain::{EventId, Sequence, StreamId, Timestamp};
 use event_store::{
-    Error, Incarnation, Ownership, Position, PositionToken, RecordedEvent, Slot, SlotHead, SlotPosition,
+    Incarnation, Ownership, Position, PositionToken, RecordedEvent, ShardId, Slot, SlotHead, SlotPosition,
 };
-use projector::{Feed, Log};
+use projector::{Delivery, Error, Feed, Log, LostWhen, Seen};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ struct Contents {
     sequences: HashMap<StreamId, i64>,
     numbers: HashMap<String, i64>,
     heads: BTreeMap<Slot, (SlotPosition, Incarnation)>,
+    branches: BTreeMap<Slot, Vec<(Incarnation, SlotPosition)>>,
 }
 
 impl MemoryLog {
@@ -121,6 +122,12 @@ impl MemoryLog {
         }
     }
 
+    /// What a restore leaves behind of where it began.
+    pub(crate) fn tell_branch(&self, slot: Slot, incarnation: Incarnation, behind: SlotPosition) {
+        let mut contents = self.0.lock().expect("not poisoned");
+        contents.branches.entry(slot).or_default().push((incarnation, behind));
+    }
+
     /// Events vanish, and nobody knows.
     pub(crate) fn truncate(&self, slot: Slot, to: SlotPosition) {
         let mut contents = self.0.lock().expect("not poisoned");
@@ -140,14 +147,26 @@ impl Log for MemoryLog {
         Ok(contents.events.iter().filter(wanted).take(limit).cloned().collect())
     }
 
-    async fn heads(&self) -> Result<Vec<SlotHead>, Error> {
+    fn parts(&self) -> Vec<ShardId> {
+        vec![super::SHARD]
+    }
+
+    fn part_of(&self, _: Slot) -> Option<ShardId> {
+        Some(super::SHARD)
+    }
+
+    async fn look(&self, _: ShardId) -> Result<Vec<Seen>, Error> {
         let contents = self.0.lock().expect("not poisoned");
-        let head = |(slot, (slot_position, incarnation)): (&Slot, &(SlotPosition, Incarnation))| SlotHead {
-            slot: *slot,
-            slot_position: *slot_position,
-            incarnation: *incarnation,
-            ownership: Ownership(1),
-            owned: true,
+        let head = |(slot, (slot_position, incarnation)): (&Slot, &(SlotPosition, Incarnation))| Seen {
+            head: SlotHead {
+                slot: *slot,
+                slot_position: *slot_position,
+                incarnation: *incarnation,
+                ownership: Ownership(1),
+                owned: true,
+            },
+            lost_when: LostWhen::StandsStill,
+            branches: contents.branches.get(slot).cloned().unwrap_or_default(),
         };
         Ok(contents.heads.iter().map(head).collect())
     }
@@ -163,9 +182,9 @@ impl ScriptedFeed {
 }
 
 impl Feed for ScriptedFeed {
-    async fn next(&mut self, _: usize) -> Result<Vec<RecordedEvent>, Error> {
+    async fn next(&mut self, _: usize) -> Result<Delivery, Error> {
         match self.0.recv().await {
-            Some(batch) => Ok(batch),
+            Some(batch) => Ok(Delivery::Events(batch)),
             None => std::future::pending().await,
         }
     }

@@ -60,6 +60,7 @@ pub(crate) fn settings() -> ProjectorSettings {
         reconcile_interval_ms: 25,
         retry_min_ms: 5,
         retry_max_ms: 50,
+        ..ProjectorSettings::default()
     }
 }
 

@@ -1,0 +1,462 @@
+//! Through a real Kafka: whatever it does to the records, the rows are a fold of the log.
+
+use std::time::{Duration, Instant};
+
+use event_store::{EventStore, PositionToken, RecordedEvent, ShardOptions, Slot};
+use local_kafka::testing;
+use projector::{Consumer, KafkaProjector, Projector};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, TopicPartitionList};
+use relay::Relay;
+use service::Shutdown;
+use service::settings::{KafkaSettings, ProjectorSettings, RelaySettings, TopicSettings};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::live::{copy, event_store_of, whole_log};
+use crate::support::{ALL, expected, read_store, rows, samples};
+
+/// Groups take their time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS: u16 = 8;
+
+struct Site {
+    store: EventStore,
+    shards: Vec<ShardOptions>,
+    kafka: KafkaSettings,
+    pool: PgPool,
+}
+
+struct Member {
+    projector: KafkaProjector,
+    stop: Shutdown,
+}
+
+impl Member {
+    async fn reached(&self, tokens: &[PositionToken]) {
+        for token in tokens {
+            let reached = self.projector.progress().reached(&ALL, token);
+            let progress = self.projector.progress();
+            tokio::time::timeout(PATIENCE, reached)
+                .await
+                .unwrap_or_else(|_| panic!("{token} is not reached: {:?} {:?}", progress.shards(), progress.kafka()));
+        }
+    }
+
+    fn partitions(&self) -> usize {
+        self.projector.progress().kafka().map_or(0, |kafka| kafka.partitions)
+    }
+
+    async fn stop(self) {
+        self.stop.trigger();
+        assert!(self.stop.wait(PATIENCE).await.is_clean());
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while !holds().await {
+        assert!(Instant::now() < give_up, "never came about: {what}");
+        look.tick().await;
+    }
+}
+
+impl Site {
+    async fn new(bootstrap: String, topic: &str) -> Self {
+        let (store, shards) = event_store_of(2).await;
+        let topic = TopicSettings {
+            name: topic.to_owned(),
+            partitions: PARTITIONS,
+            replication: 1,
+            min_insync: 1,
+            retention_ms: -1,
+        };
+        let kafka = KafkaSettings {
+            bootstrap,
+            topic,
+            ..KafkaSettings::default()
+        };
+        let pool = read_store().await;
+        let site = Self {
+            store,
+            shards,
+            kafka,
+            pool,
+        };
+        site.make_topic().await;
+        site
+    }
+
+    async fn shared(topic: &str) -> Self {
+        Self::new(testing::shared().await.bootstrap(), topic).await
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.kafka.bootstrap);
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("a client")
+    }
+
+    async fn make_topic(&self) {
+        let topic = NewTopic::new(
+            &self.kafka.topic.name,
+            i32::from(PARTITIONS),
+            TopicReplication::Fixed(1),
+        )
+        .set("retention.ms", "-1");
+        let admin = self.admin();
+        eventually("the topic is made", async || {
+            let made = admin.create_topics([&topic], &AdminOptions::new()).await;
+            made.is_ok_and(|made| made.iter().all(Result::is_ok))
+        })
+        .await;
+    }
+
+    async fn delete_topic(&self) {
+        let name = self.kafka.topic.name.as_str();
+        let gone = self.admin().delete_topics(&[name], &AdminOptions::new()).await;
+        assert!(gone.expect("answered").iter().all(Result::is_ok));
+    }
+
+    async fn publish<'a>(&self, events: impl IntoIterator<Item = &'a RecordedEvent>) {
+        let producer: FutureProducer = self.client().create().expect("a producer");
+        let mut sent = vec![];
+        for event in events {
+            let shard = self.store.shard_of(event.slot).expect("owned");
+            let encoded = relay::record::encode(event, shard, PARTITIONS);
+            let record = FutureRecord::to(&self.kafka.topic.name)
+                .key(encoded.key)
+                .payload(encoded.payload)
+                .partition(encoded.partition)
+                .headers(encoded.headers);
+            sent.push(producer.send_result(record).map_err(|(error, _)| error).expect("taken"));
+        }
+        for sent in sent {
+            sent.await.expect("answered").expect("delivered");
+        }
+    }
+
+    /// As if a relay had published everything.
+    async fn claim_published(&self) {
+        for shard in &self.shards {
+            let mut shard = PgConnection::connect(&shard.url).await.expect("the shard answers");
+            sqlx::query(
+                "INSERT INTO relay_cursors (topic, position) SELECT $1, position FROM shard
+                 ON CONFLICT (topic) DO UPDATE SET position = excluded.position",
+            )
+            .bind(&self.kafka.topic.name)
+            .execute(&mut shard)
+            .await
+            .expect("moved");
+        }
+    }
+
+    fn settings(&self) -> ProjectorSettings {
+        ProjectorSettings {
+            reconcile_interval_ms: 200,
+            retry_min_ms: 5,
+            retry_max_ms: 100,
+            ..ProjectorSettings::default()
+        }
+    }
+
+    fn start(&self) -> Member {
+        self.start_on(self.pool.clone(), self.settings())
+    }
+
+    fn start_on(&self, pool: PgPool, settings: ProjectorSettings) -> Member {
+        let consumer = Consumer::new(pool, settings);
+        let projector = KafkaProjector::with_consumer(self.store.clone(), self.shards.clone(), &self.kafka, consumer);
+        let stop = Shutdown::new();
+        let (this, told) = (projector.clone(), stop.clone());
+        stop.spawn("projector", async move { this.run(told).await.expect("runs") });
+        Member { projector, stop }
+    }
+
+    fn relay(&self) -> Shutdown {
+        let relay = Relay::new(
+            self.store.clone(),
+            self.shards.clone(),
+            &self.kafka,
+            RelaySettings::default(),
+        );
+        let (relay, stop) = (relay.expect("settings"), Shutdown::new());
+        let told = stop.clone();
+        stop.spawn("relay", async move { relay.run(told).await.expect("runs") });
+        stop
+    }
+
+    async fn assert_rows(&self) {
+        assert_eq!(
+            rows::all(&self.pool).await,
+            expected::tables(&whole_log(&self.store).await)
+        );
+        assert_eq!(rows::count(&self.pool, "meta.parked_streams").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_topic_with_everything_twice_junk_and_holes_then_the_rows_are_a_fold_of_the_log() {
+    let site = Site::shared("holes").await;
+    let tokens = copy(&site.store, &samples::busy_week().events()).await;
+    let log = whole_log(&site.store).await;
+    // Every fifth record is lost; every record that is not comes twice.
+    let kept: Vec<&RecordedEvent> = log
+        .iter()
+        .enumerate()
+        .filter(|(nth, _)| nth % 5 != 2)
+        .map(|(_, it)| it)
+        .collect();
+    let producer: FutureProducer = site.client().create().expect("a producer");
+    for partition in 0..i32::from(PARTITIONS) {
+        let junk = FutureRecord::<(), _>::to(&site.kafka.topic.name)
+            .partition(partition)
+            .payload("junk");
+        producer.send(junk, PATIENCE).await.expect("delivered");
+    }
+    site.publish(kept.iter().copied()).await;
+    site.publish(kept.iter().copied()).await;
+    site.claim_published().await;
+    let member = site.start();
+    member.reached(&tokens).await;
+    site.assert_rows().await;
+    let once = rows::hash(&site.pool).await;
+    site.publish(&log).await;
+    member.stop().await;
+    // From the committed offsets: what came last is read by the next.
+    let member = site.start();
+    eventually("the repetitions are read", async || {
+        committed_to_the_end(&site, &member).await
+    })
+    .await;
+    member.stop().await;
+    assert_eq!(rows::hash(&site.pool).await, once);
+}
+
+async fn committed_to_the_end(site: &Site, member: &Member) -> bool {
+    let group = member.projector.group();
+    let (config, topic) = (site.client(), site.kafka.topic.name.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let reader: BaseConsumer = config.clone().set("group.id", group).create().expect("a consumer");
+        let mut all = TopicPartitionList::new();
+        all.add_partition_range(&topic, 0, i32::from(PARTITIONS) - 1);
+        let committed = reader.committed_offsets(all, PATIENCE).expect("offsets");
+        committed.elements().iter().all(|element| {
+            let (_, end) = reader
+                .fetch_watermarks(&topic, element.partition(), PATIENCE)
+                .expect("an end");
+            end == 0 || element.offset() == rdkafka::Offset::Offset(end)
+        })
+    });
+    looked.await.expect("looked")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_last_record_that_was_lost_then_it_is_lag_until_it_was_published_and_loss_after() {
+    let site = Site::shared("last").await;
+    let tokens = copy(&site.store, &samples::busy_week().events()).await;
+    let log = whole_log(&site.store).await;
+    let last: Vec<PositionToken> = Slot::all()
+        .filter_map(|slot| log.iter().rfind(|event| event.slot == slot).map(RecordedEvent::token))
+        .collect();
+    site.publish(log.iter().filter(|event| !last.contains(&event.token())))
+        .await;
+    let member = site.start();
+    let before: Vec<PositionToken> = tokens.iter().copied().filter(|token| !last.contains(token)).collect();
+    member.reached(&before).await;
+    // Several comparisons later nothing was taken for lost: nobody said that it was published.
+    eventually("compared", async || {
+        member
+            .projector
+            .progress()
+            .shards()
+            .values()
+            .any(|feed| feed.lag_events.values().any(|lag| *lag > 0))
+    })
+    .await;
+    assert!(
+        last.iter()
+            .all(|token| !member.projector.progress().has_reached(&ALL, token))
+    );
+    site.claim_published().await;
+    member.reached(&last).await;
+    member.stop().await;
+    site.assert_rows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_two_projectors_when_one_stops_and_the_feed_changes_then_nothing_is_lost_or_doubled() {
+    let site = Site::shared("shared").await;
+    let relay = site.relay();
+    let events = samples::busy_week().events();
+    let parts: Vec<&[RecordedEvent]> = events.chunks(events.len().div_ceil(4)).collect();
+    let (first, second) = (site.start(), site.start());
+    eventually("both have partitions", async || {
+        first.partitions() == 4 && second.partitions() == 4
+    })
+    .await;
+    copy(&site.store, parts[0]).await;
+    let all_here = async |members: &[&Member], tokens: &[PositionToken]| {
+        eventually("applied by either", async || {
+            tokens.iter().all(|token| {
+                members
+                    .iter()
+                    .any(|it| it.projector.progress().has_reached(&ALL, token))
+            })
+        })
+        .await;
+    };
+    let tokens = copy(&site.store, parts[1]).await;
+    all_here(&[&first, &second], &tokens).await;
+    second.stop().await;
+    let tokens = copy(&site.store, parts[2]).await;
+    first.reached(&tokens).await;
+    first.stop().await;
+    // To the shards' tails and back.
+    let tail = Projector::new(site.store.clone(), site.pool.clone(), site.settings());
+    let (stop, this) = (Shutdown::new(), tail.clone());
+    let told = stop.clone();
+    stop.spawn("tail", async move { this.run(told).await.expect("runs") });
+    let tokens = copy(&site.store, parts[3]).await;
+    for token in &tokens {
+        tokio::time::timeout(PATIENCE, tail.progress().reached(&ALL, token))
+            .await
+            .expect("reached");
+    }
+    stop.trigger();
+    assert!(stop.wait(PATIENCE).await.is_clean());
+    let mut world = samples::busy_week();
+    let known = world.events().len();
+    world.place(&samples::tenant("torino"), &samples::Sample::default());
+    let tokens = copy(&site.store, &world.events()[known..]).await;
+    let third = site.start();
+    third.reached(&tokens).await;
+    third.stop().await;
+    relay.trigger();
+    relay.wait(PATIENCE).await;
+    site.assert_rows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_topic_made_again_then_nothing_is_lost_or_doubled() {
+    let site = Site::shared("again").await;
+    let events = samples::busy_week().events();
+    let (before, after) = events.split_at(events.len() / 2);
+    let tokens = copy(&site.store, before).await;
+    site.publish(&whole_log(&site.store).await).await;
+    site.claim_published().await;
+    let member = site.start();
+    member.reached(&tokens).await;
+    site.delete_topic().await;
+    site.make_topic().await;
+    let known = whole_log(&site.store).await;
+    let tokens = copy(&site.store, after).await;
+    let log = whole_log(&site.store).await;
+    site.publish(
+        log.iter()
+            .filter(|event| !known.iter().any(|it| it.event_id == event.event_id)),
+    )
+    .await;
+    site.claim_published().await;
+    member.reached(&tokens).await;
+    member.stop().await;
+    site.assert_rows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_broker_that_freezes_and_a_read_store_that_goes_away_then_it_goes_on_afterwards() {
+    let cluster = testing::cluster(1).await;
+    let site = Site::new(cluster.bootstrap(), "frozen").await;
+    let events = samples::busy_week().events();
+    let parts: Vec<&[RecordedEvent]> = events.chunks(events.len().div_ceil(3)).collect();
+    let relay = site.relay();
+    let member = site.start();
+    let tokens = copy(&site.store, parts[0]).await;
+    member.reached(&tokens).await;
+    // Long enough that the group gives the member up.
+    let node = cluster.node(1).expect("a node");
+    node.freeze().expect("frozen");
+    let tokens = copy(&site.store, parts[1]).await;
+    eventually("health says so", async || {
+        member
+            .projector
+            .health()
+            .detail
+            .is_some_and(|detail| detail.contains("Kafka"))
+    })
+    .await;
+    node.thaw().expect("thawed");
+    member.reached(&tokens).await;
+    sqlx::query("ALTER TABLE daily_sales_g1.days RENAME TO gone")
+        .execute(&site.pool)
+        .await
+        .expect("renamed");
+    let tokens = copy(&site.store, parts[2]).await;
+    eventually("health says so", async || {
+        member
+            .projector
+            .health()
+            .detail
+            .is_some_and(|detail| detail.contains("cannot be written"))
+    })
+    .await;
+    sqlx::query("ALTER TABLE daily_sales_g1.gone RENAME TO days")
+        .execute(&site.pool)
+        .await
+        .expect("renamed");
+    member.reached(&tokens).await;
+    member.stop().await;
+    relay.trigger();
+    relay.wait(PATIENCE).await;
+    site.assert_rows().await;
+}
+
+/// Not a test: `cargo test --release -p projector -- --ignored --nocapture through_kafka` measures
+/// how fast an empty read store catches up with the topic.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn catch_up_through_kafka() {
+    let site = Site::shared("speed").await;
+    let mut world = samples::World::new();
+    let mut orders = vec![];
+    for nth in 0..16_000_usize {
+        let tenant = samples::tenant(&format!("t{}", nth % 64));
+        let sample = samples::Sample {
+            customer: [Some("giulia"), Some("marco"), None][nth % 3],
+            items: vec![(1, 500), (2, 700)],
+            ..samples::Sample::default()
+        };
+        orders.push(world.place(&tenant, &sample));
+    }
+    for order in &orders {
+        assert!(world.change(order, domain::order::OrderStatus::Accepted, None));
+    }
+    let events = world.events();
+    site.publish(&events).await;
+    for batch_max in [500, 2_000] {
+        let pool = read_store().await;
+        projector::ensure_generations(&pool).await.expect("created");
+        let settings = ProjectorSettings {
+            batch_max,
+            read_store: format!("speed-{batch_max}"),
+            ..ProjectorSettings::default()
+        };
+        let member = site.start_on(pool, settings);
+        eventually("partitions are given", async || member.partitions() > 0).await;
+        let started = Instant::now();
+        member.reached(&world.log.head_tokens()).await;
+        println!(
+            "{} events, batches of {batch_max}: {:.0} events/s",
+            events.len(),
+            events.len() as f64 / started.elapsed().as_secs_f64()
+        );
+        member.stop().await;
+    }
+}
