@@ -23,11 +23,11 @@ use crate::error::{Code, Error, code_of, request_error, set_code};
 use crate::http::Params;
 use crate::limits::{self, Limits, Measured, Question};
 use crate::nulls::FieldTypes;
-use crate::position::{self, NotReached, Patience, Progress, Waited};
-use crate::read_model::{Pointers, ReadModel};
+use crate::position::{self, NotReached, Patience, Progress, Waited, Wanted};
+use crate::read_model::ReadModel;
 use crate::schema::{Schema, schema, sdl};
 use crate::session::{Outage, Seen, Session};
-use crate::stores::{ReadStores, Replica};
+use crate::stores::{Lease, ReadStores, Replica};
 
 /// The query API: everything a request needs, cheap to clone.
 #[derive(Clone)]
@@ -74,7 +74,13 @@ pub(crate) enum Standing {
     Behind,
 }
 
-type Source = Option<(Arc<Replica>, Arc<Pointers>)>;
+/// What is executed.
+struct Run<'r> {
+    principal: Principal,
+    document: ExecutableDocument,
+    measured: &'r Measured,
+    brought: Option<&'r PositionToken>,
+}
 
 impl QueryApi {
     pub fn new(stores: ReadStores, verifier: Arc<Verifier>, settings: &QuerySettings) -> Self {
@@ -132,41 +138,60 @@ impl QueryApi {
         if measured.kind != OperationType::Query && !may_write {
             return Err(Problem::method_not_allowed().with_header(ALLOW, HeaderValue::from_static("POST")));
         }
-        let source = match self.source(&measured, brought.as_ref()).await? {
-            Ok(source) => source,
+        let run = Run {
+            principal,
+            document,
+            measured: &measured,
+            brought: brought.as_ref(),
+        };
+        let (mut response, seen) = match self.run(run, &params).await? {
+            Ok(done) => done,
             Err(behind) => return Ok(Answer::behind(&behind, slot, brought.as_ref())),
         };
-        let session = Arc::new(Session::new(principal, source, measured.several_statements));
-        // The document goes in parsed; its text is only needed again where a field fails.
-        let Params {
-            query,
-            operation_name,
-            variables,
-        } = params;
-        let mut request = Request::new("")
-            .variables(variables)
-            .data(Arc::clone(&session))
-            .data(Arc::clone(&self.0.limits));
-        request.operation_name.clone_from(&operation_name);
-        request.set_parsed_query(document);
-        let mut response = self.0.schema.execute(request).await;
-        let seen = session.finish().await;
-        if let Some(outage) = seen.outage {
-            return Err(match outage {
-                Outage::Unavailable => Problem::unavailable(),
-                Outage::Overloaded => Problem::overloaded(),
-            });
-        }
         // Validation walks the document twice and may say the same twice.
         response.errors.dedup();
         // What ran and failed has a path; what was refused before has none.
         let ran = response.errors.iter().all(|error| !error.path.is_empty());
         if ran && !response.errors.is_empty() {
-            self.settle(&query, operation_name.as_deref(), &mut response);
+            self.settle(&params.query, params.operation_name.as_deref(), &mut response);
         }
         let mut answer = Answer::of(response, ran, &measured, slot);
         answer.dress(&measured, &self.0.limits, &seen, brought.as_ref(), slot);
         Ok(answer)
+    }
+
+    /// Executes, and where the endpoint lets the request down, once more on another: reads may be
+    /// repeated, and nothing was answered yet. The second time all fields are read anew, so an
+    /// answer never mixes two endpoints.
+    async fn run(&self, run: Run<'_>, params: &Params) -> Result<Result<(Response, Seen), NotReached>, Problem> {
+        let mut failed: Option<Arc<Replica>> = None;
+        loop {
+            let source = match self.source(run.measured, run.brought, failed.as_ref()).await? {
+                Ok(source) => source,
+                Err(behind) => return Ok(Err(behind)),
+            };
+            let several = run.measured.several_statements;
+            let session = Session::new(run.principal.clone(), source, run.brought.copied(), several);
+            let session = Arc::new(session);
+            // The document goes in parsed; its text is only needed again where a field fails.
+            let mut request = Request::new("")
+                .variables(params.variables.clone())
+                .data(Arc::clone(&session))
+                .data(Arc::clone(&self.0.limits));
+            request.operation_name.clone_from(&params.operation_name);
+            request.set_parsed_query(run.document.clone());
+            let response = self.0.schema.execute(request).await;
+            let seen = session.finish().await;
+            match (seen.outage, session.replica()) {
+                (None, _) => return Ok(Ok((response, seen))),
+                (Some(Outage::Unavailable), Some(replica)) if failed.is_none() && self.0.stores.len() > 1 => {
+                    metrics::counter!("query_retries_total").increment(1);
+                    failed = Some(replica);
+                }
+                (Some(Outage::Unavailable), _) => return Err(Problem::unavailable()),
+                (Some(Outage::Overloaded), _) => return Err(Problem::overloaded()),
+            }
+        }
     }
 
     /// Puts nulls where fields failed.
@@ -210,21 +235,23 @@ impl QueryApi {
         &self,
         measured: &Measured,
         brought: Option<&PositionToken>,
-    ) -> Result<Result<Source, NotReached>, Problem> {
+        avoid: Option<&Arc<Replica>>,
+    ) -> Result<Result<Option<Lease>, NotReached>, Problem> {
         if measured.models.is_empty() {
             return Ok(Ok(None));
         }
         let stores = &self.0.stores;
         let Some(token) = brought else {
-            return stores
-                .pick()
-                .await
-                .map(|source| Ok(Some(source)))
-                .map_err(|error| outage(&error));
+            let picked = stores.pick(avoid).await;
+            return picked.map(|lease| Ok(Some(lease))).map_err(|error| outage(&error));
         };
-        let progress = self.0.progress.as_deref();
-        match position::wait(stores, progress, &measured.models, token, self.0.patience).await {
-            Ok(Waited::Reached(replica, pointers)) => Ok(Ok(Some((replica, pointers)))),
+        let wanted = Wanted {
+            models: &measured.models,
+            token,
+            avoid,
+        };
+        match position::wait(stores, self.0.progress.as_deref(), wanted, self.0.patience).await {
+            Ok(Waited::Reached(lease)) => Ok(Ok(Some(lease))),
             Ok(Waited::NotReached(behind)) => Ok(Err(behind)),
             Err(error) => Err(outage(&error)),
         }

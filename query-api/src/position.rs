@@ -11,19 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::{Incarnation, PositionToken, Slot, SlotPosition};
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use http::{HeaderMap, HeaderName};
 use service::{Problem, TenantScope};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::read_model::{Pointers, ReadModel};
-use crate::stores::{ReadStores, Replica};
+use crate::read_model::ReadModel;
+use crate::stores::{Lease, ReadStores, Replica};
 
 /// The header that carries position tokens, in requests and answers.
 pub const COMANDA_POSITION: HeaderName = HeaderName::from_static("comanda-position");
 
 const FIRST_POLL: Duration = Duration::from_millis(2);
+
+/// Where there are others, how long a look at one endpoint may take.
+const ONE_LOOK: Duration = Duration::from_millis(250);
 
 /// How long, and how closely, a request watches for its position.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +95,13 @@ impl Checkpoint {
         nothing_to_wait_for || (self.incarnation >= token.incarnation.0 && self.slot_position >= token.slot_position.0)
     }
 
+    /// Events of the slot that this one has more than `other`; at least one across a restore.
+    pub(crate) fn ahead_of(self, other: Self) -> u64 {
+        let more = self.slot_position.saturating_sub(other.slot_position);
+        let at_least = i64::from(self.incarnation > other.incarnation && self.slot_position > 0);
+        u64::try_from(more.max(at_least)).unwrap_or(0)
+    }
+
     pub(crate) fn token(self, slot: Slot) -> PositionToken {
         PositionToken {
             slot,
@@ -137,26 +149,37 @@ pub(crate) struct NotReached {
 }
 
 pub(crate) enum Waited {
-    Reached(Arc<Replica>, Arc<Pointers>),
+    Reached(Lease),
     NotReached(NotReached),
 }
 
-/// Waits until a replica has passed `token` in all of `models`, within `patience`.
+/// What a request waits for, and where not: an endpoint that has just let it down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'r> {
+    pub(crate) models: &'r [ReadModel],
+    pub(crate) token: &'r PositionToken,
+    pub(crate) avoid: Option<&'r Arc<Replica>>,
+}
+
+/// Waits until an endpoint has passed the token in all models, within `patience`. One that is known
+/// to have is not asked.
 pub(crate) async fn wait(
     stores: &ReadStores,
     progress: Option<&dyn Progress>,
-    models: &[ReadModel],
-    token: &PositionToken,
+    wanted: Wanted<'_>,
     patience: Patience,
 ) -> Result<Waited, Error> {
+    if let Some(lease) = stores.known_past(wanted.models, wanted.token, wanted.avoid) {
+        return Ok(Waited::Reached(lease));
+    }
     let deadline = Instant::now() + patience.total;
     let mut poll = FIRST_POLL;
-    loop {
+    for round in 0.. {
         // Asked for before looking, so that a commit in between is not slept through.
         let moved = progress.map(Progress::moved);
-        let behind = match look(stores, models, token).await? {
+        let behind = match look(stores, wanted, round).await? {
             Waited::NotReached(behind) => behind,
-            reached @ Waited::Reached(..) => return Ok(reached),
+            reached @ Waited::Reached(_) => return Ok(reached),
         };
         if Instant::now() >= deadline {
             metrics::counter!("read_position_not_reached_total").increment(1);
@@ -169,15 +192,35 @@ pub(crate) async fn wait(
         }
         poll = patience.poll.min(poll * 2);
     }
+    Err(Error::Overloaded)
 }
 
-/// One look at every replica, the first that has passed wins.
-async fn look(stores: &ReadStores, models: &[ReadModel], token: &PositionToken) -> Result<Waited, Error> {
-    let mut outcome = Err(Error::Overloaded);
-    for replica in stores.in_order() {
-        match look_at(&replica, models, token).await {
+/// One look at the endpoint that may be there soonest and, in turns, at one of the others, so that
+/// none that stalls is waited for alone. The first that has passed wins.
+async fn look(stores: &ReadStores, wanted: Wanted<'_>, round: usize) -> Result<Waited, Error> {
+    let mut replicas = stores.soonest(wanted.models, wanted.token, wanted.avoid);
+    let all = replicas.len();
+    if all > 2 {
+        replicas.swap(1, 1 + round % (all - 1));
+        replicas.truncate(2);
+    }
+    let looks = replicas.iter().map(|replica| async move {
+        if all == 1 {
+            return look_at(replica, wanted).await;
+        }
+        let looked = tokio::time::timeout(ONE_LOOK, look_at(replica, wanted)).await;
+        looked.unwrap_or_else(|_| Ok(Waited::NotReached(NotReached::everything(wanted))))
+    });
+    let mut looks: FuturesUnordered<_> = looks.collect();
+    let mut outcome = if all > 2 {
+        Ok(Waited::NotReached(NotReached::everything(wanted)))
+    } else {
+        Err(Error::Unavailable(sqlx::Error::PoolClosed))
+    };
+    while let Some(looked) = looks.next().await {
+        match looked {
             Ok(Waited::NotReached(behind)) => outcome = Ok(Waited::NotReached(behind)),
-            Ok(reached @ Waited::Reached(..)) => return Ok(reached),
+            Ok(reached @ Waited::Reached(_)) => return Ok(reached),
             Err(error) if outcome.is_err() => outcome = Err(error),
             Err(_) => {}
         }
@@ -185,8 +228,9 @@ async fn look(stores: &ReadStores, models: &[ReadModel], token: &PositionToken) 
     outcome
 }
 
-async fn look_at(replica: &Arc<Replica>, models: &[ReadModel], token: &PositionToken) -> Result<Waited, Error> {
+async fn look_at(replica: &Arc<Replica>, wanted: Wanted<'_>) -> Result<Waited, Error> {
     let pointers = replica.pointers().await?;
+    let Wanted { models, token, .. } = wanted;
     let reached = replica.checkpoints(&pointers, models, token.slot).await?;
     let behind: Vec<_> = models
         .iter()
@@ -194,10 +238,18 @@ async fn look_at(replica: &Arc<Replica>, models: &[ReadModel], token: &PositionT
         .filter(|model| !reached.get(model).copied().unwrap_or_default().has_passed(token))
         .collect();
     Ok(if behind.is_empty() {
-        Waited::Reached(Arc::clone(replica), pointers)
+        Waited::Reached(Lease::new(Arc::clone(replica), pointers))
     } else {
         Waited::NotReached(NotReached { behind })
     })
+}
+
+impl NotReached {
+    fn everything(wanted: Wanted<'_>) -> Self {
+        Self {
+            behind: wanted.models.to_vec(),
+        }
+    }
 }
 
 #[cfg(test)]

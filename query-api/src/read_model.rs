@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Instant;
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgExecutor, Row};
 
 use crate::error::Error;
 
@@ -48,7 +48,7 @@ impl ReadModel {
         }
     }
 
-    fn from_stored(name: &str) -> Option<Self> {
+    pub(crate) fn from_stored(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|model| model.as_str() == name)
     }
 }
@@ -76,13 +76,13 @@ pub(crate) struct Pointers {
 }
 
 impl Pointers {
-    pub(crate) async fn read(pool: &PgPool) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn read(from: impl PgExecutor<'_>) -> Result<Self, sqlx::Error> {
         let read_at = Instant::now();
         let rows = sqlx::query(
             "SELECT read_model, generation, schema_name \
              FROM meta.read_models JOIN meta.generations USING (read_model, generation)",
         )
-        .fetch_all(pool)
+        .fetch_all(from)
         .await?;
         let mut tables = HashMap::new();
         for row in rows {

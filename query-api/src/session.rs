@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use async_graphql::Context;
+use event_store::{PositionToken, Slot};
 use service::{Principal, TenantScope};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Transaction};
@@ -15,15 +16,17 @@ use tokio::sync::Mutex;
 
 use crate::error::Error;
 use crate::position::Checkpoint;
-use crate::read_model::{Pointers, ReadModel, Table};
+use crate::read_model::{ReadModel, Table};
 use crate::sql::{Read, Rows};
-use crate::stores::Replica;
+use crate::stores::{Lease, Replica};
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 pub(crate) struct Session {
     pub(crate) principal: Principal,
-    source: Option<(Arc<Replica>, Arc<Pointers>)>,
+    source: Option<Lease>,
+    /// What every row must be as new as.
+    brought: Option<PositionToken>,
     /// More than one statement will run.
     snapshot: bool,
     state: Mutex<State>,
@@ -59,10 +62,16 @@ pub(crate) enum Outage {
 
 impl Session {
     /// `source` is `None` for operations that read nothing, such as introspection.
-    pub(crate) fn new(principal: Principal, source: Option<(Arc<Replica>, Arc<Pointers>)>, snapshot: bool) -> Self {
+    pub(crate) fn new(
+        principal: Principal,
+        source: Option<Lease>,
+        brought: Option<PositionToken>,
+        snapshot: bool,
+    ) -> Self {
         Self {
             principal,
             source,
+            brought,
             snapshot,
             state: Mutex::default(),
         }
@@ -77,24 +86,26 @@ impl Session {
     }
 
     pub(crate) fn table(&self, model: ReadModel) -> Result<&Table, Error> {
-        let (_, pointers) = self.source.as_ref().ok_or(Error::NotReady(model))?;
-        pointers.table(model)
+        let lease = self.source.as_ref().ok_or(Error::NotReady(model))?;
+        lease.pointers.table(model)
     }
 
     /// Runs a statement.
     pub(crate) async fn fetch(&self, read: Read) -> Result<Rows, Error> {
-        let Some((replica, _)) = &self.source else {
+        let Some(lease) = &self.source else {
             return Err(Error::NotReady(ReadModel::Orders));
         };
         let (sql, arguments, shape) = read.into_parts();
         let mut state = self.state.lock().await;
-        let query = sqlx::query_with(&sql, arguments);
-        let rows = match self.connect(&mut state, replica).await? {
-            Connection::Plain(connection) => query.fetch_all(&mut **connection).await,
-            Connection::Snapshot(transaction) => query.fetch_all(&mut **transaction).await,
-        }
-        .map_err(|error| replica.failed(error))?;
-        let rows = Rows::new(&shape, rows)?;
+        let rows = lease.replica.run(async {
+            let query = sqlx::query_with(&sql, arguments);
+            match self.connect(&mut state, &lease.replica).await? {
+                Connection::Plain(connection) => query.fetch_all(&mut **connection).await,
+                Connection::Snapshot(transaction) => query.fetch_all(&mut **transaction).await,
+            }
+        });
+        let rows = Rows::new(&shape, rows.await?)?;
+        self.check(lease, &rows)?;
         for standing in &rows.standing {
             state.seen.furthest = state.seen.furthest.max(Some(standing.checkpoint));
             if standing.parked && !state.seen.parked.contains(&standing.model) {
@@ -104,17 +115,35 @@ impl Session {
         Ok(rows)
     }
 
-    async fn connect<'s>(&self, state: &'s mut State, replica: &Replica) -> Result<&'s mut Connection, Error> {
-        if state.connection.is_none() {
-            let pool = replica.pool();
-            let connection = if self.snapshot {
-                pool.begin_with(SNAPSHOT).await.map(Connection::Snapshot)
-            } else {
-                pool.acquire().await.map(Connection::Plain)
-            };
-            state.connection = Some(connection.map_err(|error| replica.failed(error))?);
+    /// What the rows show is what counts. An endpoint that was known to be further has gone back
+    /// (its server was restored, or the generation made anew): what was known of it is forgotten.
+    fn check(&self, lease: &Lease, rows: &Rows) -> Result<(), Error> {
+        let slot = Slot::of(self.scope().tenant());
+        for standing in &rows.standing {
+            if self
+                .brought
+                .as_ref()
+                .is_some_and(|token| !standing.checkpoint.has_passed(token))
+            {
+                lease.replica.forget(standing.model);
+                return Err(Error::NotReady(standing.model));
+            }
+            let generation = lease.pointers.table(standing.model)?.generation;
+            lease
+                .replica
+                .learn(standing.model, generation, slot, standing.checkpoint);
         }
-        state.connection.as_mut().ok_or(Error::Overloaded)
+        Ok(())
+    }
+
+    async fn connect<'s>(&self, state: &'s mut State, replica: &Replica) -> Result<&'s mut Connection, sqlx::Error> {
+        let pool = replica.pool();
+        let connection = match state.connection.take() {
+            Some(connection) => connection,
+            None if self.snapshot => Connection::Snapshot(pool.begin_with(SNAPSHOT).await?),
+            None => Connection::Plain(pool.acquire().await?),
+        };
+        Ok(state.connection.insert(connection))
     }
 
     /// Turns a read's outcome into a field's: failures of ours are logged here, once, and shown
@@ -137,10 +166,18 @@ impl Session {
         Err(error.for_client())
     }
 
+    /// The endpoint that was read from.
+    pub(crate) fn replica(&self) -> Option<Arc<Replica>> {
+        self.source.as_ref().map(|lease| Arc::clone(&lease.replica))
+    }
+
     /// Ends the request's reading and tells what it saw.
     pub(crate) async fn finish(&self) -> Seen {
         let mut state = self.state.lock().await;
-        if let Some(Connection::Snapshot(transaction)) = state.connection.take()
+        let connection = state.connection.take();
+        // One that may hang is not spoken to again.
+        if state.seen.outage.is_none()
+            && let Some(Connection::Snapshot(transaction)) = connection
             && let Err(error) = transaction.commit().await
         {
             // Nothing was written; the rows are here already.

@@ -9,6 +9,7 @@ mod limits;
 mod outage;
 mod paging;
 mod positions;
+mod replicas;
 mod schema_file;
 mod selection;
 mod support;

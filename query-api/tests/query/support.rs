@@ -102,7 +102,11 @@ impl World {
     }
 
     pub(crate) async fn with(settings: QuerySettings) -> Self {
-        let url = local_postgres::testing::fresh_database().await;
+        Self::on(local_postgres::testing::fresh_database().await, settings).await
+    }
+
+    /// On a database that exists and is empty.
+    pub(crate) async fn on(url: String, settings: QuerySettings) -> Self {
         let mut connection = PgConnection::connect(&url).await.unwrap();
         migrations::migrate(migrations::Database::ReadStore, &mut connection)
             .await
