@@ -6,9 +6,14 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::output::Format;
+use crate::verbs::doctor::DoctorArgs;
+use crate::verbs::events::EventsArgs;
 use crate::verbs::import::ImportArgs;
 use crate::verbs::migrate::MigrateArgs;
 use crate::verbs::orders::OrdersArgs;
+use crate::verbs::roles::RoleArgs;
+use crate::verbs::shards::ShardsArgs;
+use crate::verbs::status::StatusArgs;
 use crate::verbs::token::TokenArgs;
 use crate::verbs::up::UpArgs;
 
@@ -59,7 +64,62 @@ struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Up(UpArgs),
+    /// Serve commands: REST in, events out
+    ///
+    /// One role of a cluster, from its settings file. Any number may run; each appends to every shard
+    /// and never waits for Kafka or a read store.
+    #[command(after_help = "\
+Examples:
+  comanda command-api --config cluster.toml --port 8081
+
+Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
+signal stops at once.
+
+Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    CommandApi(RoleArgs),
+    /// Publish the log to Kafka
+    ///
+    /// One role of a cluster, from its settings file. Any number may run; they share the shards, and one
+    /// that dies is replaced by the others within relay.lease_ms.
+    #[command(after_help = "\
+Examples:
+  comanda relay --config cluster.toml --port 8082
+
+Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
+signal stops at once.
+
+Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    Relay(RoleArgs),
+    /// Keep the read models of one read store
+    ///
+    /// One role of a cluster, from its settings file. With projector.feed = "kafka" any number may run
+    /// and share the topic's partitions; projector.read_store says which store they write.
+    #[command(after_help = "\
+Examples:
+  comanda projector --config cluster.toml --port 8083
+
+Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
+signal stops at once.
+
+Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    Projector(RoleArgs),
+    /// Serve queries: GraphQL from the read stores and their standbys
+    ///
+    /// One role of a cluster, from its settings file. Any number may run.
+    #[command(after_help = "\
+Examples:
+  comanda query-api --config cluster.toml --port 8084
+
+Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
+signal stops at once.
+
+Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    QueryApi(RoleArgs),
     Migrate(MigrateArgs),
+    Status(StatusArgs),
+    Doctor(DoctorArgs),
+    Shards(ShardsArgs),
+    Events(EventsArgs),
     Token(TokenArgs),
     Import(Box<ImportArgs>),
     Orders(OrdersArgs),
@@ -89,7 +149,7 @@ mod tests {
         while let Some(command) = pending.pop() {
             pending.extend(command.get_subcommands().cloned());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let only_groups = command.get_name() == "orders";
+            let only_groups = matches!(command.get_name(), "orders" | "shards" | "events");
             assert!(
                 only_groups || help.contains("Examples:"),
                 "{} has no examples",

@@ -1,10 +1,12 @@
 //! The platform's databases: where they are, and their schemas.
 
+use event_store::{ShardId, ShardOptions};
 use futures::future::try_join_all;
 use local_postgres::Server;
 use migrations::{Database, MigrateError, Report, SchemaError};
 use service::Settings;
-use sqlx::{Connection, PgConnection};
+use service::settings::{DatabaseUrl, ReadStoreSettings, ShardSettings};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::exit::Failure;
 use crate::run_file::DatabaseUrls;
@@ -13,11 +15,11 @@ use crate::run_file::DatabaseUrls;
 const LOCAL_SHARDS: i16 = 4;
 
 /// Where the databases are. The URLs carry passwords: no `Debug`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Databases {
     control: String,
     shards: Vec<(i16, String)>,
-    read_store: String,
+    read_stores: Vec<ReadStoreSettings>,
 }
 
 /// One of them.
@@ -25,7 +27,7 @@ pub(crate) struct Databases {
 pub(crate) struct Target<'a> {
     pub(crate) name: String,
     pub(crate) kind: Database,
-    url: &'a str,
+    pub(crate) url: &'a str,
 }
 
 /// What keeps a database from being used.
@@ -35,6 +37,10 @@ pub(crate) enum DatabaseError {
     Connect { name: String, source: sqlx::Error },
     #[error("the database {name} was not migrated")]
     Migrate { name: String, source: MigrateError },
+    #[error("the shards were not given their slots")]
+    Bootstrap(#[from] event_store::Error),
+    #[error("the read models of {name} were not created")]
+    ReadModels { name: String, source: projector::Error },
 }
 
 impl Databases {
@@ -43,7 +49,7 @@ impl Databases {
         let missing = [
             ("control.url", settings.control.url.is_empty()),
             ("event_store.shards", settings.event_store.shards.is_empty()),
-            ("read_store.url", settings.read_store.url.is_empty()),
+            ("read_stores", settings.read_stores.is_empty()),
         ];
         let names: Vec<&str> = missing
             .iter()
@@ -59,7 +65,7 @@ impl Databases {
                 names.join(" and ")
             );
             return Err(Failure::usage(problem).with_remedy(
-                "name all of control.url, event_store.shards and read_store.url, or none to run them locally",
+                "name all of control.url, event_store.shards and read_stores, or none to run them locally",
             ));
         }
         let shards = settings
@@ -70,7 +76,7 @@ impl Databases {
         Ok(Some(Self {
             control: settings.control.url.expose().to_owned(),
             shards: shards.collect(),
-            read_store: settings.read_store.url.expose().to_owned(),
+            read_stores: settings.read_stores.clone(),
         }))
     }
 
@@ -84,7 +90,7 @@ impl Databases {
         Ok(Self {
             control: server.url("control"),
             shards: shards.iter().map(|(id, name)| (*id, server.url(name))).collect(),
-            read_store: server.url("read_store"),
+            read_stores: vec![ReadStoreSettings::main(DatabaseUrl::new(server.url("read_store")))],
         })
     }
 
@@ -93,7 +99,7 @@ impl Databases {
         Self {
             control: urls.control,
             shards: (0..).zip(urls.shards).collect(),
-            read_store: urls.read_store,
+            read_stores: vec![ReadStoreSettings::main(DatabaseUrl::new(urls.read_store))],
         }
     }
 
@@ -102,7 +108,10 @@ impl Databases {
         DatabaseUrls {
             control: self.control.clone(),
             shards: self.shards.iter().map(|(_, url)| url.clone()).collect(),
-            read_store: self.read_store.clone(),
+            read_store: self
+                .read_stores
+                .first()
+                .map_or_else(String::new, |store| store.url.expose().to_owned()),
         }
     }
 
@@ -115,8 +124,29 @@ impl Databases {
         &self.shards
     }
 
-    pub(crate) fn read_store(&self) -> &str {
-        &self.read_store
+    pub(crate) fn shard_options(&self) -> Vec<ShardOptions> {
+        let shards = self.shards.iter().map(|(id, url)| ShardOptions {
+            id: ShardId(*id),
+            url: url.clone(),
+        });
+        shards.collect()
+    }
+
+    /// The read stores with their standbys.
+    pub(crate) fn read_stores(&self) -> &[ReadStoreSettings] {
+        &self.read_stores
+    }
+
+    /// The settings of a process that works on these databases.
+    pub(crate) fn fill(&self, settings: &mut Settings) {
+        settings.control.url = DatabaseUrl::new(&self.control);
+        let shards = self.shards.iter().map(|(id, url)| ShardSettings {
+            id: *id,
+            url: DatabaseUrl::new(url),
+            url_file: None,
+        });
+        settings.event_store.shards = shards.collect();
+        settings.read_stores.clone_from(&self.read_stores);
     }
 
     pub(crate) fn targets(&self) -> Vec<Target<'_>> {
@@ -130,11 +160,12 @@ impl Databases {
             kind: Database::EventStore,
             url,
         }));
-        targets.push(Target {
-            name: "read_store".to_owned(),
+        // Standbys get what is written to their primaries.
+        targets.extend(self.read_stores.iter().map(|store| Target {
+            name: format!("read_store {}", store.name),
             kind: Database::ReadStore,
-            url: &self.read_store,
-        });
+            url: store.url.expose(),
+        }));
         targets
     }
 
@@ -145,6 +176,26 @@ impl Databases {
             Ok((target, report))
         }))
         .await
+    }
+
+    /// Gives a fresh platform's slots to its shards, and every read model its first generation.
+    pub(crate) async fn lay_out(&self) -> Result<(), DatabaseError> {
+        let failed = |name: &str| {
+            let name = name.to_owned();
+            move |source| DatabaseError::Connect { name, source }
+        };
+        let mut control = PgConnection::connect(&self.control).await.map_err(failed("control"))?;
+        let shards = self.shard_options();
+        event_store::bootstrap(&mut control, &shards).await?;
+        close(control).await;
+        for store in &self.read_stores {
+            let name = format!("read_store {}", store.name);
+            let pool = PgPool::connect(store.url.expose()).await.map_err(failed(&name))?;
+            let laid_out = projector::ensure_generations(&pool).await;
+            pool.close().await;
+            laid_out.map_err(|source| DatabaseError::ReadModels { name, source })?;
+        }
+        Ok(())
     }
 }
 
@@ -185,8 +236,6 @@ async fn close(connection: PgConnection) {
 
 #[cfg(test)]
 mod tests {
-    use service::settings::{DatabaseUrl, ShardSettings};
-
     use super::*;
 
     fn shard(id: i16) -> ShardSettings {
@@ -209,7 +258,7 @@ mod tests {
         let refused = Databases::configured(&settings)
             .err()
             .map(|refused| format!("{refused:?}"));
-        assert!(refused.unwrap().contains("control.url and read_store.url"));
+        assert!(refused.unwrap().contains("control.url and read_stores"));
     }
 
     #[test]
@@ -217,10 +266,10 @@ mod tests {
         let mut settings = Settings::default();
         settings.event_store.shards = vec![shard(0), shard(7)];
         settings.control.url = DatabaseUrl::new("postgres://h/control");
-        settings.read_store.url = DatabaseUrl::new("postgres://h/read_store");
+        settings.read_stores = vec![ReadStoreSettings::main(DatabaseUrl::new("postgres://h/read_store"))];
         let databases = Databases::configured(&settings).unwrap().unwrap();
         let names: Vec<String> = databases.targets().into_iter().map(|target| target.name).collect();
-        assert_eq!(names, ["control", "shard_0", "shard_7", "read_store"]);
+        assert_eq!(names, ["control", "shard_0", "shard_7", "read_store main"]);
         assert_eq!(databases.shards()[1], (7, "postgres://h/shard_7".to_owned()));
     }
 }

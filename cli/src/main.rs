@@ -5,8 +5,12 @@ mod context;
 mod databases;
 mod exit;
 mod output;
+mod overview;
+mod parts;
 mod platform;
 mod private_file;
+mod process;
+mod registry;
 mod rest;
 mod run_file;
 mod signing;
@@ -19,6 +23,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Verb};
 use crate::exit::{Exit, Failure};
+use crate::registry::Role;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,7 +41,15 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     let context = cli.context();
     match cli.verb {
         Verb::Up(args) => verbs::up::run(&context, args).await,
+        Verb::CommandApi(args) => verbs::roles::run(&context, Role::CommandApi, args).await,
+        Verb::Relay(args) => verbs::roles::run(&context, Role::Relay, args).await,
+        Verb::Projector(args) => verbs::roles::run(&context, Role::Projector, args).await,
+        Verb::QueryApi(args) => verbs::roles::run(&context, Role::QueryApi, args).await,
         Verb::Migrate(args) => verbs::migrate::run(&context, args).await,
+        Verb::Status(args) => verbs::status::run(&context, args).await,
+        Verb::Doctor(args) => verbs::doctor::run(&context, args).await,
+        Verb::Shards(args) => verbs::shards::run(&context, args).await,
+        Verb::Events(args) => verbs::events::run(&context, args).await,
         Verb::Token(args) => verbs::token::run(&context, args),
         Verb::Import(args) => verbs::import::run(&context, *args).await,
         Verb::Orders(args) => verbs::orders::run(&context, args).await,

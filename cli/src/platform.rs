@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{ActorId, EstablishmentId, TenantId};
-use service::Scope;
 use service::auth::{Issuer, TokenRequest};
 use service::edge;
 use service::settings::AuthSettings;
+use service::{Scope, Settings};
 
 use crate::context::Context;
+use crate::databases::Databases;
 use crate::exit::Failure;
 use crate::rest::Rest;
 use crate::run_file::{self, Found, RunFile};
@@ -64,6 +65,25 @@ impl Platform {
             },
         )?;
         Rest::new(self.url(), token).map_err(Failure::failed)
+    }
+}
+
+/// The databases of the platform that the settings describe, else of the one that runs in the data
+/// folder; with its settings.
+pub(crate) fn databases(context: &Context) -> Result<(Settings, Databases), Failure> {
+    let mut settings = context.settings().load().map_err(Failure::usage)?;
+    if let Some(databases) = Databases::configured(&settings)? {
+        return Ok((settings, databases));
+    }
+    let data = data_folder(context);
+    match find_run_file(&data)? {
+        Found::Running(run) => {
+            let databases = Databases::of_running(run.databases);
+            databases.fill(&mut settings);
+            Ok((settings, databases))
+        }
+        Found::Stale => Err(not_running(&data, "the platform there has ended without a clean stop")),
+        Found::Nothing => Err(not_running(&data, "no platform runs there")),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::run_file::Found;
 
 /// Bring every database to the schema that this binary needs
 ///
+/// Also gives a fresh platform's slots to its shards, and every read model its first generation.
 /// Works on the databases that the settings name, else on those of the local platform in the data
 /// folder, running or not. `comanda up` does the same when it starts.
 #[derive(Debug, Args)]
@@ -64,6 +65,7 @@ async fn work_on(context: &Context, args: &MigrateArgs, databases: &Databases) -
 
 async fn migrate(context: &Context, databases: &Databases) -> Result<Exit, Failure> {
     let reports = databases.migrate().await.map_err(Failure::failed)?;
+    databases.lay_out().await.map_err(Failure::failed)?;
     let mut table = Table::new(["database", "schema", "version", "applied"]);
     for (target, report) in reports {
         let applied: Vec<String> = report.applied.iter().map(ToString::to_string).collect();

@@ -1,7 +1,12 @@
 //! One file per verb.
 
+pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod import;
 pub(crate) mod migrate;
 pub(crate) mod orders;
+pub(crate) mod roles;
+pub(crate) mod shards;
+pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod up;
