@@ -1,6 +1,6 @@
 # What one does with a checkout of Comanda. `make help` lists it.
 .POSIX:
-.PHONY: help setup up build test lint clean-data
+.PHONY: help setup up build cluster cluster-down test lint clean-data
 .DEFAULT_GOAL := help
 
 # The toolchain that scripts/setup found or installed, whatever the PATH says;
@@ -18,6 +18,15 @@ setup: ## install what is missing: system packages, PostgreSQL, Rust
 
 up: build ## build, then run the whole platform here (ARGS="--port 9000 --data DIR")
 	@exec "$(TARGET)/comanda" up $(ARGS)
+
+cluster: ## build, then run the platform as a cluster of processes here (ARGS="--port 9000")
+	@scripts/setup cluster
+	@$(CARGO) build $(LOCKED) --release --bin comanda --bin comanda-cluster
+	@scripts/kafka-jars >/dev/null
+	@"$(TARGET)/comanda-cluster" start --binary "$(TARGET)/comanda" $(ARGS)
+
+cluster-down: ## end the cluster
+	@if [ -x "$(TARGET)/comanda-cluster" ]; then "$(TARGET)/comanda-cluster" down; else echo "No cluster was running."; fi
 
 build: setup ## build the comanda binary, target/release/comanda
 	@$(CARGO) build $(LOCKED) --release --bin comanda
