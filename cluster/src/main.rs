@@ -184,7 +184,7 @@ fn banner(info: &Info, folder: &Folder) -> Result<(), Failure> {
          -H \"idempotency-key: $(date +%s%N)\" \
          -d '{{\"establishment_id\": \"main\", \"items\": [{{\"product_id\": \"margherita\", \"quantity\": 2}}]}}'\n\
          curl -sS {url}/graphql -H \"authorization: Bearer $token\" -H 'content-type: application/json' \
-         -d '{{\"query\": \"{{ orders(first: 5) {{ edges {{ node {{ id number status total {{ amount currency }} }} }} }} }}\"}}'\n\n\
+         -d '{{\"query\": \"{{ orders(establishmentId: \\\"main\\\", first: 5) {{ edges {{ node {{ id number status total {{ amount currency }} }} }} }} }}\"}}'\n\n\
          make cluster-down ends it.",
     );
     Ok(())

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::config::Role;
 use crate::info::ProcessInfo;
-use crate::{Error, Gateway, ready};
+use crate::{Error, Gateway, leftovers, ready};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -158,6 +158,8 @@ impl Process {
         if let Some(gateway) = &self.gateway {
             gateway.write(&self.folder)?;
         }
+        // Workers of nginx outlive a master that was killed, and keep its port.
+        leftovers::end(std::slice::from_ref(&self.folder), true)?;
         let log = self.log();
         let open = OpenOptions::new().create(true).append(true).open(&log);
         let output = open.map_err(Error::io("open", &log))?;
