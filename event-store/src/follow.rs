@@ -101,6 +101,9 @@ impl FollowFilter {
     }
 }
 
+/// A page, or why there is none.
+type Found = Result<Page, Error>;
+
 /// What a shard's reader found.
 struct Page {
     shard: ShardId,
@@ -124,7 +127,7 @@ pub struct Follow {
     shards: watch::Receiver<Vec<ShardId>>,
     readers: JoinSet<()>,
     started: BTreeSet<ShardId>,
-    pages: (mpsc::Sender<Result<Page, Error>>, mpsc::Receiver<Result<Page, Error>>),
+    pages: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
     passed: HashMap<ShardId, Position>,
     /// Each shard's position at the last comparison, and its slots' heads then.
     heads: HashMap<ShardId, (Position, Vec<PositionToken>)>,
@@ -336,7 +339,7 @@ async fn heads(store: &EventStore, shard: ShardId) -> Result<(Position, Vec<Posi
 }
 
 /// One shard's tail, a few pages ahead of the follower; ends with it.
-async fn read(shard: ShardId, mut tail: Tail, pages: mpsc::Sender<Result<Page, Error>>) {
+async fn read(shard: ShardId, mut tail: Tail, pages: mpsc::Sender<Found>) {
     let mut told = None;
     loop {
         let found = tail.poll(PAGE).await;

@@ -80,9 +80,18 @@ impl EventStore {
     /// # Errors
     /// [`Error`].
     pub async fn history(&self, shard: ShardId) -> Result<History, Error> {
-        let pool = &self.shard(shard)?.pool;
-        let branches = read_branches(pool).await.map_err(Error::read)?;
-        Ok(History::new(self.heads(shard).await?.into_iter(), branches))
+        // In this order: no head is of an incarnation whose beginning is missing.
+        let heads = self.heads(shard).await?;
+        Ok(History::new(heads.into_iter(), self.branches(shard).await?))
+    }
+
+    /// Where the later incarnations of a shard's slots began. Read after the heads, it has those of
+    /// every head.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn branches(&self, shard: ShardId) -> Result<Vec<Branch>, Error> {
+        read_branches(&self.shard(shard)?.pool).await.map_err(Error::read)
     }
 
     /// Which of the positions known elsewhere (checkpoints, tokens) are of events that the log lost

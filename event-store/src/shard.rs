@@ -22,6 +22,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
+    pub(crate) url: String,
     pub(crate) pool: PgPool,
     pub(crate) queue: Queue,
     /// The last position committed by this process: wakes its tails.
@@ -77,6 +78,7 @@ impl Shard {
         let streams = PostgresEventRepository::new(pool.clone()).with_tables("stream_events", "snapshots");
         Ok(Self {
             id: shard.id,
+            url: shard.url.clone(),
             pool,
             queue,
             head: head_seen,

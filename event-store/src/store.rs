@@ -18,7 +18,7 @@ use crate::cache::StreamCache;
 use crate::error::Error;
 use crate::ids::{Position, ShardId, Slot};
 use crate::learning::Learning;
-use crate::options::Options;
+use crate::options::{Options, ShardOptions};
 use crate::placement::{Placement, Unreadable};
 use crate::shard::Shard;
 use crate::shards::Shards;
@@ -156,6 +156,15 @@ impl EventStore {
     /// The shards that are open, and a sign whenever there is another.
     pub fn shards_changed(&self) -> watch::Receiver<Vec<ShardId>> {
         self.inner.shards.ids()
+    }
+
+    /// Where an open shard is, for whoever keeps connections of their own to it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`].
+    pub fn shard_options(&self, id: ShardId) -> Result<ShardOptions, Error> {
+        let url = self.shard(id)?.url.clone();
+        Ok(ShardOptions { id, url })
     }
 
     /// The shard that is taken to own a slot.

@@ -145,6 +145,8 @@ impl Consumer {
             looks: FuturesUnordered::new(),
             suspects: BTreeMap::new(),
             compared: BTreeMap::new(),
+            held: None,
+            full: false,
         }
     }
 }

@@ -135,11 +135,13 @@ impl Engine {
         self.fault
     }
 
-    /// Takes note of a slot's later incarnations.
-    pub(crate) fn learn(&mut self, slot: Slot, branches: &[(Incarnation, SlotPosition)]) {
-        if !branches.is_empty() {
+    /// Takes note of a slot's later incarnations; whether any is new.
+    pub(crate) fn learn(&mut self, slot: Slot, branches: &[(Incarnation, SlotPosition)]) -> bool {
+        let new = !branches.is_empty() && self.branches(slot) != branches;
+        if new {
             self.branches.insert(slot, branches.to_vec());
         }
+        new
     }
 
     pub(crate) fn branches(&self, slot: Slot) -> &[(Incarnation, SlotPosition)] {

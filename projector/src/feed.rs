@@ -5,6 +5,7 @@
 //! the third. Whatever is missing is read from the [`Log`]. So every feed is as good as another,
 //! and switching from one to another is nothing special.
 
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 
 use event_store::{EventStore, Incarnation, Position, RecordedEvent, ShardId, Slot, SlotHead, SlotPosition, Tail};
@@ -71,6 +72,10 @@ pub trait Feed: Send {
         true
     }
 
+    /// The log began anew behind some position: what comes may lie before where this feed reads.
+    /// `lowest` says from where on each slot's events are needed.
+    fn begin_again(&mut self, _lowest: BTreeMap<Slot, SlotPosition>) {}
+
     /// Whether everything before the place was delivered.
     fn has_passed(&self, _place: &Place) -> bool {
         false
@@ -123,19 +128,37 @@ impl Log for ShardLog {
     }
 
     async fn look(&self, part: ShardId) -> Result<Vec<Seen>, Error> {
-        let seen = |head| Seen {
+        let heads = self.store.heads(part).await?;
+        let mut branches = branches(&self.store, part).await?;
+        let seen = |head: SlotHead| Seen {
             head,
             lost_when: LostWhen::StandsStill,
-            branches: vec![],
+            branches: branches.remove(&head.slot).unwrap_or_default(),
         };
-        Ok(self.store.heads(part).await?.into_iter().map(seen).collect())
+        Ok(heads.into_iter().map(seen).collect())
     }
 }
+
+/// Where the later incarnations of a shard's slots began. To be read after the heads.
+pub(crate) async fn branches(store: &EventStore, shard: ShardId) -> Result<Branches, Error> {
+    let mut branches = Branches::new();
+    for branch in store.branches(shard).await? {
+        let began = (branch.incarnation, branch.behind);
+        branches.entry(branch.slot).or_default().push(began);
+    }
+    Ok(branches)
+}
+
+pub(crate) type Branches = HashMap<Slot, Vec<(Incarnation, SlotPosition)>>;
 
 /// The feed of the embedded topology: the shard's own tail.
 #[derive(Debug)]
 pub struct ShardTail {
+    store: EventStore,
+    shard: ShardId,
     tail: Tail,
+    /// To be opened again, from here.
+    again: Option<BTreeMap<Slot, SlotPosition>>,
 }
 
 impl ShardTail {
@@ -145,26 +168,33 @@ impl ShardTail {
     /// # Errors
     /// Where the shard cannot be read.
     pub async fn open(store: &EventStore, shard: ShardId, lowest: impl Fn(Slot) -> Checkpoint) -> Result<Self, Error> {
-        let mut start: Option<Position> = None;
-        let heads = store.heads(shard).await?;
-        for head in heads.iter().filter(|head| head.owned) {
-            let read = lowest(head.slot).slot_position;
-            if read >= head.slot_position {
-                continue;
-            }
-            if let Some(first) = store.read_slot(head.slot, read, 1).await?.first() {
-                let before = Position(first.position.0 - 1);
-                start = Some(start.map_or(before, |start| start.min(before)));
-            }
-        }
-        let start = match start {
-            Some(start) => start,
-            None => newest(store, &heads).await?,
-        };
         Ok(Self {
-            tail: store.tail(shard, start)?,
+            store: store.clone(),
+            shard,
+            tail: tail(store, shard, |slot| lowest(slot).slot_position).await?,
+            again: None,
         })
     }
+}
+
+async fn tail(store: &EventStore, shard: ShardId, lowest: impl Fn(Slot) -> SlotPosition) -> Result<Tail, Error> {
+    let mut start: Option<Position> = None;
+    let heads = store.heads(shard).await?;
+    for head in heads.iter().filter(|head| head.owned) {
+        let read = lowest(head.slot);
+        if read >= head.slot_position {
+            continue;
+        }
+        if let Some(first) = store.read_slot(head.slot, read, 1).await?.first() {
+            let before = Position(first.position.0 - 1);
+            start = Some(start.map_or(before, |start| start.min(before)));
+        }
+    }
+    let start = match start {
+        Some(start) => start,
+        None => newest(store, &heads).await?,
+    };
+    Ok(store.tail(shard, start)?)
 }
 
 /// The position of the newest event there is among these slots.
@@ -181,6 +211,15 @@ async fn newest(store: &EventStore, heads: &[SlotHead]) -> Result<Position, Erro
 
 impl Feed for ShardTail {
     async fn next(&mut self, max: usize) -> Result<Delivery, Error> {
+        if let Some(lowest) = &self.again {
+            let from = |slot: Slot| lowest.get(&slot).copied().unwrap_or_default();
+            self.tail = tail(&self.store, self.shard, from).await?;
+            self.again = None;
+        }
         Ok(Delivery::Events(self.tail.next(max).await?))
+    }
+
+    fn begin_again(&mut self, lowest: BTreeMap<Slot, SlotPosition>) {
+        self.again = Some(lowest);
     }
 }

@@ -25,12 +25,17 @@ use crate::engine::{Applied, Engine};
 use crate::error::{Error, described};
 use crate::fault::Fault;
 use crate::feed::{Delivery, Feed, Log, LostWhen, Place, Seen};
-use crate::intake::{Intake, Run, Sorted, Stopped};
+use crate::intake::{Intake, Looked, Run, Sorted, Stopped};
 use crate::lag;
 use crate::progress::Progress;
 
 /// How long a part of the log may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a feed is left alone for its slots' heads to be looked at first. What comes later of a
+/// slot that could not be looked at is read from the log once it can.
+const LOOK_FIRST: Duration = Duration::from_secs(3);
+/// Events taken at once while there are more than the feeder can apply.
+const CATCH_UP: usize = 2_000;
 
 /// One feed at work.
 pub(crate) struct Feeder<F, L> {
@@ -52,6 +57,10 @@ pub(crate) struct Feeder<F, L> {
     pub(crate) suspects: BTreeMap<Slot, (SlotPosition, Place)>,
     /// Where the checkpoints stood at the last comparison.
     pub(crate) compared: BTreeMap<Slot, SlotPosition>,
+    /// Until when the feed is left alone at most, so that heads are looked at first.
+    pub(crate) held: Option<Instant>,
+    /// Whether the feed had as much as was asked for.
+    pub(crate) full: bool,
 }
 
 /// A part of the log, as far as this feed is concerned. One that is away delays only its own slots.
@@ -79,14 +88,18 @@ impl<F: Feed, L: Log> Feeder<F, L> {
     pub(crate) async fn run(mut self) {
         let mut compare = interval(Duration::from_millis(self.settings.reconcile_interval_ms));
         let mut retry = Retry::new(&self.settings);
+        self.look_first();
         while !self.shutdown.is_triggered() {
             self.read_behind();
+            self.held = self.held.filter(|_| !self.looks.is_empty());
+            let (held, wanted) = (self.held, self.wanted());
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 _ = compare.tick() => self.look(),
                 Some(look) = self.looks.next() => self.compare(look).await,
                 Some(page) = self.pages.next() => self.page(page).await,
-                delivery = self.feed.next(self.settings.batch_max) => match delivery {
+                () = until(held), if held.is_some() => self.held = None,
+                delivery = self.feed.next(wanted), if held.is_none() => match delivery {
                     Ok(delivery) => {
                         retry.succeeded();
                         self.deliver(delivery).await;
@@ -105,7 +118,12 @@ impl<F: Feed, L: Log> Feeder<F, L> {
     async fn deliver(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Events(batch) => {
+                self.full = batch.len() >= self.wanted();
+                let awaited = self.intake.awaits_look();
                 let sorted = self.intake.sort(batch, &self.engine);
+                if self.intake.awaits_look() && !awaited {
+                    self.look();
+                }
                 if self.take(sorted).await {
                     self.feed.applied();
                 }
@@ -116,14 +134,27 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                     self.suspects.remove(slot);
                     self.compared.remove(slot);
                 }
+                gained.iter().for_each(|slot| self.intake.await_look(*slot));
                 self.engine
                     .doubt(gained.into_iter().chain(lost).collect::<BTreeSet<_>>());
                 self.show_stopped();
                 // Before anything is judged by them.
                 self.persist(&[]).await;
-                self.look();
+                self.look_first();
             }
         }
+    }
+
+    /// Begins to look at the heads, and leaves the feed alone until that is done.
+    fn look_first(&mut self) {
+        self.look();
+        self.held = Some(Instant::now() + LOOK_FIRST);
+    }
+
+    /// How many events to take at once.
+    fn wanted(&self) -> usize {
+        let usual = self.settings.batch_max;
+        if self.full { usual.max(CATCH_UP) } else { usual }
     }
 
     /// Applies what was sorted, however often it takes; whether it was applied.
@@ -239,7 +270,11 @@ impl<F: Feed, L: Log> Feeder<F, L> {
         if reaches(&events, target) {
             self.intake.caught_up(slot);
         }
+        let awaited = self.intake.awaits_look();
         let sorted = self.intake.sort_page(slot, events, &self.engine);
+        if self.intake.awaits_look() && !awaited {
+            self.look();
+        }
         self.take(sorted).await;
     }
 
@@ -270,9 +305,15 @@ impl<F: Feed, L: Log> Feeder<F, L> {
         self.went_well(look.part);
         let ours = |seen: &Seen| seen.head.owned && self.feed.delivers(seen.head.slot);
         let seen: Vec<Seen> = seen.into_iter().filter(ours).collect();
+        let mut began_anew = false;
         for seen in &seen {
-            self.engine.learn(seen.head.slot, &seen.branches);
+            let new = self.engine.learn(seen.head.slot, &seen.branches);
+            began_anew |= new && self.compared.contains_key(&seen.head.slot);
             self.compare_slot(seen);
+        }
+        if began_anew {
+            let lowest = |seen: &Seen| (seen.head.slot, self.engine.lowest(seen.head.slot).slot_position);
+            self.feed.begin_again(seen.iter().map(lowest).collect());
         }
         self.show_stopped();
         let heads: Vec<SlotHead> = seen.into_iter().map(|seen| seen.head).collect();
@@ -286,6 +327,10 @@ impl<F: Feed, L: Log> Feeder<F, L> {
     fn compare_slot(&mut self, seen: &Seen) {
         let (head, slot) = (&seen.head, seen.head.slot);
         let lowest = self.engine.lowest(slot).slot_position;
+        let looked = self.intake.looked(head);
+        if looked == Looked::TooEarly {
+            return self.look();
+        }
         for model in 0..self.engine.generations().len() {
             let checkpoint = self.engine.checkpoint(model, slot);
             if !checkpoint.continues_in(head.incarnation, self.engine.branches(slot)) {
@@ -315,7 +360,11 @@ impl<F: Feed, L: Log> Feeder<F, L> {
             LostWhen::Passed { upto, place } => self.passed(slot, lowest, upto, place),
             LostWhen::Unknown => None,
         };
-        let lost = if resumed { Some(head.slot_position) } else { lost };
+        let lost = match looked {
+            Looked::PassedOver(upto) => Some(upto),
+            Looked::Idly | Looked::TooEarly if resumed => Some(head.slot_position),
+            Looked::Idly | Looked::TooEarly => lost,
+        };
         if let Some(target) = lost.filter(|target| lowest < *target)
             && self.engine.fault() != Some(Fault::SkipRefill)
         {
@@ -380,6 +429,12 @@ async fn in_time<T>(part: ShardId, work: impl Future<Output = Result<T, Error>>)
 
 fn reaches(page: &[RecordedEvent], target: SlotPosition) -> bool {
     page.last().is_some_and(|last| last.slot_position >= target)
+}
+
+async fn until(end: Option<Instant>) {
+    if let Some(end) = end {
+        tokio::time::sleep_until(end).await;
+    }
 }
 
 fn interval(period: Duration) -> Interval {

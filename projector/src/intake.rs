@@ -5,12 +5,17 @@
 //! things an event is: at most the checkpoint, a duplicate; the next, good; beyond, proof that
 //! something was lost. A slot with a loss is *behind*: what the feed brings of it is left alone and
 //! the range is read from the log instead, page by page, until it has caught up.
+//!
+//! Nor does a position say anything before it is known of which incarnations the slot's log is: what
+//! an older one had beyond the next one's beginning is void. So nothing of a slot is applied before
+//! its head was looked at, and where an event is of an incarnation not known yet, it is looked at
+//! again.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::DecodeError;
-use event_store::{Incarnation, RecordedEvent, Slot, SlotPosition};
+use event_store::{Incarnation, RecordedEvent, Slot, SlotHead, SlotPosition};
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
@@ -83,9 +88,22 @@ pub(crate) struct Sorted {
     pub(crate) duplicates: usize,
 }
 
+/// What a look at a slot's head ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// Nothing waited for it.
+    Idly,
+    /// Up to here events came meanwhile, and were not taken.
+    PassedOver(SlotPosition),
+    /// Not yet: the look is older than what came.
+    TooEarly,
+}
+
 /// The state of a feed's slots between batches.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
+    /// Slots whose heads have to be looked at first, and the furthest event that was not taken.
+    unseen: BTreeMap<Slot, (Incarnation, SlotPosition)>,
     /// Slots to be read from the log, and up to which position at least.
     behind: BTreeMap<Slot, SlotPosition>,
     stopped: BTreeMap<Slot, Stopped>,
@@ -98,6 +116,7 @@ impl Intake {
 
     pub(crate) fn stop(&mut self, slot: Slot, why: Stopped) {
         self.behind.remove(&slot);
+        self.unseen.remove(&slot);
         if self.stopped.get(&slot) != Some(&why) {
             tracing::error!(slot = slot.0, reason = %why, "a slot stands still");
             self.stopped.insert(slot, why);
@@ -122,11 +141,48 @@ impl Intake {
         }
     }
 
+    /// Nothing of the slot is applied before its head was looked at.
+    pub(crate) fn await_look(&mut self, slot: Slot) {
+        self.unseen.entry(slot).or_default();
+    }
+
+    pub(crate) fn awaits_look(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
+    fn pass_over(&mut self, slot: Slot, incarnation: Incarnation, at: SlotPosition) {
+        let furthest = self.unseen.entry(slot).or_default();
+        *furthest = (incarnation, at).max(*furthest);
+    }
+
+    /// The slot's head was looked at.
+    pub(crate) fn looked(&mut self, head: &SlotHead) -> Looked {
+        let Some((incarnation, furthest)) = self.unseen.remove(&head.slot) else {
+            return Looked::Idly;
+        };
+        if furthest == SlotPosition(0) {
+            return Looked::Idly;
+        }
+        if incarnation > head.incarnation {
+            // Once: a record may also name an incarnation that the log never had.
+            self.unseen.insert(head.slot, (Incarnation(0), furthest));
+            return Looked::TooEarly;
+        }
+        // What an older one had counts as far as the head says.
+        let same = incarnation == head.incarnation;
+        Looked::PassedOver(if same {
+            furthest.max(head.slot_position)
+        } else {
+            head.slot_position
+        })
+    }
+
     /// A slot that is behind and `wanted`, the one after `last` in turn, so that each gets a page.
     pub(crate) fn next_behind(&self, last: Option<Slot>, wanted: impl Fn(Slot) -> bool) -> Option<Slot> {
         let after = last.map_or(0, |slot| slot.0.saturating_add(1));
         let mut turn = self.behind.range(Slot(after)..).chain(&self.behind);
-        turn.find(|(slot, _)| wanted(**slot)).map(|(slot, _)| *slot)
+        turn.find(|(slot, _)| wanted(**slot) && !self.unseen.contains_key(slot))
+            .map(|(slot, _)| *slot)
     }
 
     /// Up to where the slot has to be read from the log.
@@ -136,6 +192,7 @@ impl Intake {
 
     /// The slot is somebody else's now.
     pub(crate) fn forget(&mut self, slot: Slot) {
+        self.unseen.remove(&slot);
         self.behind.remove(&slot);
         self.stopped.remove(&slot);
     }
@@ -154,6 +211,12 @@ impl Intake {
         let mut sorted = Sorted::default();
         for (slot, events) in by_slot(batch) {
             if self.stopped.contains_key(&slot) {
+                continue;
+            }
+            if self.unseen.contains_key(&slot) {
+                for event in events {
+                    self.pass_over(slot, event.incarnation, event.slot_position);
+                }
                 continue;
             }
             let furthest = events.iter().map(|event| event.slot_position).max();
@@ -215,8 +278,8 @@ impl Intake {
                 break;
             }
             if !at.continues_in(recorded.incarnation, branches) {
-                let (checkpoint, log) = (at.incarnation, recorded.incarnation);
-                self.stop(slot, Stopped::OtherIncarnation { checkpoint, log });
+                // Where it began is not known yet; if it did before what was read, the look says so.
+                self.pass_over(slot, recorded.incarnation, recorded.slot_position);
                 break;
             }
             let content = match recorded.decode() {

@@ -1,5 +1,7 @@
 //! All feeds of one process.
 
+use std::collections::BTreeSet;
+
 use event_store::{EventStore, ShardId};
 use service::Shutdown;
 use service::health::Part;
@@ -13,8 +15,8 @@ use crate::error::Error;
 use crate::feed::{ShardLog, ShardTail};
 use crate::progress::Progress;
 
-/// The embedded topology: read models kept up straight from the shards' tails. Needs as many of the
-/// read store's connections as there are shards, and one more.
+/// The embedded topology: read models kept up straight from the shards' tails. Works best with as
+/// many of the read store's connections as there are shards, and one more.
 #[derive(Debug, Clone)]
 pub struct Projector {
     store: EventStore,
@@ -45,28 +47,34 @@ impl Projector {
         self.progress().health()
     }
 
-    /// Tails every shard until it is told to stop.
+    /// Tails every shard, also those that are opened meanwhile, until it is told to stop.
     ///
     /// # Errors
     /// [`Error::OtherCodeVersion`] where a read model was filled by another version of its
     /// projection. Databases that do not answer are waited for.
     pub async fn run(&self, shutdown: Shutdown) -> Result<(), Error> {
+        let (mut shards, mut tailed) = (self.store.shards_changed(), BTreeSet::new());
         let mut feeds = JoinSet::new();
-        for shard in self.store.shards() {
-            let (this, shutdown) = (self.clone(), shutdown.clone());
-            feeds.spawn(async move { this.tail(shard, shutdown).await });
-        }
-        while let Some(ended) = feeds.join_next().await {
-            match ended {
-                Ok(result) => result?,
-                // Passed on: whoever runs this decides what a panic means for the process.
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_cancelled) => {}
+        loop {
+            let open = shards.borrow_and_update().clone();
+            for shard in open {
+                if !shutdown.is_triggered() && tailed.insert(shard) {
+                    let (this, shutdown) = (self.clone(), shutdown.clone());
+                    feeds.spawn(async move { this.tail(shard, shutdown).await });
+                }
+            }
+            tokio::select! {
+                ended = feeds.join_next() => match ended {
+                    None => return Ok(()),
+                    Some(Ok(result)) => result?,
+                    // Passed on: whoever runs this decides what a panic means for the process.
+                    Some(Err(error)) => if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    },
                 },
+                Ok(()) = shards.changed() => {}
             }
         }
-        Ok(())
     }
 
     /// Opens a shard's tail and follows it.

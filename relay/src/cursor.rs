@@ -11,6 +11,7 @@ use std::time::Duration;
 use event_store::{Position, ShardId};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -38,7 +39,8 @@ pub(crate) struct Post {
     pub(crate) name: String,
     pub(crate) lease: Duration,
     pub(crate) shard: ShardId,
-    pub(crate) shards: Vec<ShardId>,
+    /// All shards, as they become more.
+    pub(crate) shards: watch::Receiver<Vec<ShardId>>,
 }
 
 /// What a look at the shard's lease said.
@@ -101,7 +103,7 @@ impl Desk {
             })
             .await?;
         let present: Vec<Uuid> = others.into_iter().chain([here]).collect();
-        let ours = designated(post.shard, &post.shards, &present) == Some(here);
+        let ours = designated(post.shard, &post.shards.borrow(), &present) == Some(here);
         let Some(lease) = held else {
             if !ours {
                 return Ok(Attendance::Elsewhere);

@@ -1,11 +1,14 @@
 //! All shards of a relay process.
 
+use std::collections::BTreeSet;
+
 use event_store::{EventStore, ShardId, ShardOptions};
 use service::edge;
 use service::settings::{KafkaSettings, RelaySettings};
 use service::shutdown::Shutdown;
 use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::checker::Losses;
 use crate::cursor::{Desk, Post};
@@ -21,7 +24,6 @@ use crate::status::{Board, ShardStatus};
 #[derive(Debug)]
 pub struct Relay {
     store: EventStore,
-    shards: Vec<ShardOptions>,
     settings: Settings,
     topic: Topic,
     board: Board,
@@ -29,29 +31,22 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `shards` are those of `store`; cursor and lease of each are kept in it. Nothing is asked of
+    /// Of the shards of `store`, in which each one's cursor and lease are kept. Nothing is asked of
     /// a database or of Kafka yet.
     ///
     /// # Errors
     /// [`Error::Settings`] or [`Error::File`].
-    pub fn new(
-        store: EventStore,
-        shards: Vec<ShardOptions>,
-        kafka: &KafkaSettings,
-        settings: RelaySettings,
-    ) -> Result<Self, Error> {
+    pub fn new(store: EventStore, kafka: &KafkaSettings, settings: RelaySettings) -> Result<Self, Error> {
         let topic = Topic::new(kafka)?;
         let settings = Settings {
             kafka: kafka.clone(),
             relay: settings,
         };
-        let ids: Vec<ShardId> = shards.iter().map(|shard| shard.id).collect();
         Ok(Self {
+            board: Board::new(&store.shards()),
             store,
-            shards,
             settings,
             topic,
-            board: Board::new(&ids),
             faults: Faults::default(),
         })
     }
@@ -68,46 +63,35 @@ impl Relay {
         move || board.read()
     }
 
-    /// Publishes until the stop is asked for; then waits for what is under way and gives the leases
-    /// back. Kafka and shards that are away are waited for.
+    /// Publishes until the stop is asked for, also shards that are opened meanwhile; then waits for
+    /// what is under way and gives the leases back. Kafka and shards that are away are waited for.
     ///
     /// # Errors
     /// What a person must remove first: settings that are wrong, or a topic with another number of
     /// partitions.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         metric::describe();
-        let ids: Vec<ShardId> = self.shards.iter().map(|shard| shard.id).collect();
-        let (relay, name) = (edge::fresh_id(), name());
-        let losses = Losses::default();
+        let (here, losses) = (Here::new(), Losses::default());
         // One that ends for good takes the others with it.
         let stop = Shutdown::new();
+        let (mut shards, mut kept) = (self.store.shards_changed(), BTreeSet::new());
         let mut keepers = JoinSet::new();
-        for shard in &self.shards {
-            let post = Post {
-                topic: self.settings.kafka.topic.name.clone(),
-                relay,
-                name: name.clone(),
-                lease: self.settings.relay.lease(),
-                shard: shard.id,
-                shards: ids.clone(),
-            };
-            let desk = Desk::new(post.clone(), &shard.url)?;
-            let work = Workplace {
-                post,
-                settings: self.settings.clone(),
-                store: self.store.clone(),
-                url: reading(shard)?,
-                topic: self.topic.clone(),
-                losses: losses.clone(),
-                board: self.board.clone(),
-                faults: self.faults,
-            };
-            keepers.spawn(Keeper::new(work, desk).run(stop.clone()));
-        }
         let mut end = Ok(());
         loop {
+            let open = shards.borrow_and_update().clone();
+            for shard in open {
+                if !stop.is_triggered() && kept.insert(shard) {
+                    match self.keeper(shard, &here, &losses) {
+                        Ok(keeper) => drop(keepers.spawn(keeper.run(stop.clone()))),
+                        Err(error) => {
+                            end = end.and(Err(error));
+                            stop.trigger();
+                        }
+                    }
+                }
+            }
             tokio::select! {
-                kept = keepers.join_next() => match kept {
+                ended = keepers.join_next() => match ended {
                     None => return end,
                     Some(Ok(Ok(()))) => {}
                     Some(ended) => {
@@ -118,8 +102,51 @@ impl Relay {
                         stop.trigger();
                     }
                 },
+                Ok(()) = shards.changed() => {}
                 () = shutdown.cancelled(), if !stop.is_triggered() => stop.trigger(),
             }
+        }
+    }
+
+    fn keeper(&self, shard: ShardId, here: &Here, losses: &Losses) -> Result<Keeper, Error> {
+        let options = self.store.shard_options(shard)?;
+        let post = Post {
+            topic: self.settings.kafka.topic.name.clone(),
+            relay: here.relay,
+            name: here.name.clone(),
+            lease: self.settings.relay.lease(),
+            shard,
+            shards: self.store.shards_changed(),
+        };
+        let desk = Desk::new(post.clone(), &options.url)?;
+        self.board.update(shard, |_| {});
+        let work = Workplace {
+            post,
+            settings: self.settings.clone(),
+            store: self.store.clone(),
+            url: reading(&options)?,
+            topic: self.topic.clone(),
+            losses: losses.clone(),
+            board: self.board.clone(),
+            faults: self.faults,
+        };
+        Ok(Keeper::new(work, desk))
+    }
+}
+
+/// Who this relay is.
+struct Here {
+    relay: Uuid,
+    /// `host:process`, for people.
+    name: String,
+}
+
+impl Here {
+    fn new() -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self {
+            relay: edge::fresh_id(),
+            name: format!("{}:{}", host.trim(), std::process::id()),
         }
     }
 }
@@ -131,10 +158,4 @@ fn reading(shard: &ShardOptions) -> Result<PgConnectOptions, Error> {
     Ok(options
         .application_name("comanda relay")
         .options([("statement_timeout", "2000")]))
-}
-
-/// `host:process`, for people.
-fn name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}", host.trim(), std::process::id())
 }

@@ -21,34 +21,33 @@ pub struct ShardStatus {
     pub trouble: Option<String>,
 }
 
+impl ShardStatus {
+    fn blank(shard: ShardId) -> Self {
+        let (published, head) = Default::default();
+        Self {
+            shard,
+            held: false,
+            published,
+            head,
+            lag_ms: 0.0,
+            trouble: None,
+        }
+    }
+}
+
 /// The statuses of all shards. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Board(Arc<Mutex<BTreeMap<ShardId, ShardStatus>>>);
 
 impl Board {
     pub(crate) fn new(shards: &[ShardId]) -> Self {
-        let blank = |shard| {
-            let (published, head) = Default::default();
-            (
-                shard,
-                ShardStatus {
-                    shard,
-                    held: false,
-                    published,
-                    head,
-                    lag_ms: 0.0,
-                    trouble: None,
-                },
-            )
-        };
-        Self(Arc::new(Mutex::new(shards.iter().copied().map(blank).collect())))
+        let blank = shards.iter().map(|shard| (*shard, ShardStatus::blank(*shard)));
+        Self(Arc::new(Mutex::new(blank.collect())))
     }
 
     pub(crate) fn update(&self, shard: ShardId, change: impl FnOnce(&mut ShardStatus)) {
         let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = board.get_mut(&shard) {
-            change(status);
-        }
+        change(board.entry(shard).or_insert_with(|| ShardStatus::blank(shard)));
     }
 
     pub(crate) fn read(&self) -> Vec<ShardStatus> {

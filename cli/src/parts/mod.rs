@@ -180,8 +180,7 @@ pub(crate) fn start_projector(process: &Process, store: &EventStore) -> Result<(
             progress
         }
         FeedKind::Kafka => {
-            let shards = shards(settings);
-            let projector = KafkaProjector::new(store.clone(), shards, pool.clone(), &settings.kafka, chosen);
+            let projector = KafkaProjector::new(store.clone(), pool.clone(), &settings.kafka, chosen);
             let progress = projector.progress().clone();
             process.run(
                 "projector",
@@ -218,7 +217,7 @@ fn written_store(settings: &Settings) -> Result<PgPool, PartError> {
 /// Starts to publish the shards that fall to this process.
 pub(crate) fn start_relay(process: &Process, store: &EventStore) -> Result<(), PartError> {
     let settings = &process.settings;
-    let relay = Relay::new(store.clone(), shards(settings), &settings.kafka, settings.relay.clone())?;
+    let relay = Relay::new(store.clone(), &settings.kafka, settings.relay.clone())?;
     health::watch_relay(&process.health, relay.status());
     process.run("relay", move |shutdown| relay.run(shutdown));
     Ok(())

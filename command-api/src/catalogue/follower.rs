@@ -9,8 +9,8 @@
 //! entries are read through. While a shard cannot be read its follower is not confirmed, and prices
 //! come from the log, or not at all. Being woken promptly is not needed for correctness.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use domain::{AggregateType, Event};
@@ -34,63 +34,61 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// When each shard's follower was last known to be current.
 pub(super) struct Followed {
-    started: Instant,
     max_age: Duration,
-    /// Milliseconds after `started`, plus one; 0 means never.
-    confirmed: BTreeMap<ShardId, AtomicU64>,
+    confirmed: RwLock<BTreeMap<ShardId, Instant>>,
 }
 
 impl Followed {
-    pub(super) fn new(shards: Vec<ShardId>, max_age: Duration) -> Self {
-        Self {
-            started: Instant::now(),
-            max_age,
-            confirmed: shards.into_iter().map(|shard| (shard, AtomicU64::new(0))).collect(),
-        }
-    }
-
-    pub(super) fn shards(&self) -> impl Iterator<Item = ShardId> {
-        self.confirmed.keys().copied()
+    pub(super) fn new(max_age: Duration) -> Self {
+        let confirmed = RwLock::default();
+        Self { max_age, confirmed }
     }
 
     pub(super) fn is_confirmed(&self, shard: ShardId) -> bool {
-        let at = self.confirmed.get(&shard).map_or(0, |at| at.load(Ordering::Acquire));
-        at > 0 && self.millis(Instant::now()).saturating_sub(at) <= millis(self.max_age)
+        let confirmed = self.confirmed.read().unwrap_or_else(PoisonError::into_inner);
+        confirmed.get(&shard).is_some_and(|at| at.elapsed() <= self.max_age)
     }
 
     fn confirm(&self, shard: ShardId, at: Instant) {
-        if let Some(confirmed) = self.confirmed.get(&shard) {
-            confirmed.fetch_max(self.millis(at), Ordering::AcqRel);
-        }
+        let mut confirmed = self.confirmed.write().unwrap_or_else(PoisonError::into_inner);
+        let known = confirmed.entry(shard).or_insert(at);
+        *known = at.max(*known);
     }
 
     fn withdraw(&self, shard: ShardId) {
-        if let Some(confirmed) = self.confirmed.get(&shard) {
-            confirmed.store(0, Ordering::Release);
-        }
+        let mut confirmed = self.confirmed.write().unwrap_or_else(PoisonError::into_inner);
+        confirmed.remove(&shard);
     }
-
-    fn millis(&self, at: Instant) -> u64 {
-        millis(at.saturating_duration_since(self.started)) + 1
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Catalogue {
-    /// Starts one follower per shard, until `shutdown`.
+    /// Starts one follower per shard, also for shards that are opened later, until `shutdown`.
     pub(crate) fn follow(&self, shutdown: &Shutdown) {
-        for shard in self.0.followed.shards() {
-            let (catalogue, stop) = (self.clone(), shutdown.clone());
-            shutdown.spawn(format!("catalogue follower of shard {shard}"), async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = catalogue.follow_shard(shard) => {}
+        let (catalogue, stop) = (self.clone(), shutdown.clone());
+        shutdown.spawn("catalogue followers", async move {
+            let mut shards = catalogue.0.store.shards_changed();
+            let mut followed = BTreeSet::new();
+            loop {
+                let open = shards.borrow_and_update().clone();
+                for shard in open.into_iter().filter(|shard| followed.insert(*shard)) {
+                    catalogue.spawn_follower(shard, &stop);
                 }
-            });
-        }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    Ok(()) = shards.changed() => {}
+                }
+            }
+        });
+    }
+
+    fn spawn_follower(&self, shard: ShardId, shutdown: &Shutdown) {
+        let (catalogue, stop) = (self.clone(), shutdown.clone());
+        shutdown.spawn(format!("catalogue follower of shard {shard}"), async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = catalogue.follow_shard(shard) => {}
+            }
+        });
     }
 
     async fn follow_shard(&self, shard: ShardId) {
@@ -237,29 +235,31 @@ mod tests {
 
     #[test]
     fn given_no_confirmation_then_the_log_is_read() {
-        let followed = Followed::new(vec![SHARD], Duration::from_secs(1));
+        let followed = Followed::new(Duration::from_secs(1));
         assert!(!followed.is_confirmed(SHARD));
-        assert!(!followed.is_confirmed(ShardId(7)));
     }
 
     #[test]
     fn given_a_confirmation_when_it_has_aged_then_the_log_is_read() {
-        let followed = Followed::new(vec![SHARD], Duration::from_millis(1_000));
+        let followed = Followed::new(Duration::from_secs(60));
         followed.confirm(SHARD, Instant::now());
         assert!(followed.is_confirmed(SHARD));
-        let aged = Followed {
-            started: Instant::now() - Duration::from_secs(60),
+        assert!(!followed.is_confirmed(ShardId(7)));
+        let strict = Followed {
+            max_age: Duration::ZERO,
             ..followed
         };
-        assert!(!aged.is_confirmed(SHARD));
+        assert!(!strict.is_confirmed(SHARD));
     }
 
     #[test]
     fn given_an_older_confirmation_then_the_later_one_stands() {
-        let followed = Followed::new(vec![SHARD], Duration::from_secs(1));
-        followed.confirm(SHARD, Instant::now());
-        followed.confirm(SHARD, followed.started);
-        assert!(followed.is_confirmed(SHARD));
+        let (followed, earlier) = (Followed::new(Duration::from_secs(60)), Instant::now());
+        let later = earlier + Duration::from_millis(1);
+        followed.confirm(SHARD, later);
+        followed.confirm(SHARD, earlier);
+        let kept = followed.confirmed.read().unwrap().get(&SHARD).copied();
+        assert_eq!(kept, Some(later));
         followed.withdraw(SHARD);
         assert!(!followed.is_confirmed(SHARD));
     }

@@ -51,7 +51,7 @@ struct Inner {
 
 impl Catalogue {
     pub(crate) fn new(store: EventStore, settings: &CommandSettings) -> Self {
-        let followed = Followed::new(store.shards(), Duration::from_millis(settings.catalogue_max_age_ms));
+        let followed = Followed::new(Duration::from_millis(settings.catalogue_max_age_ms));
         Self(Arc::new(Inner {
             store,
             products: Shelf::new(settings.catalogue_entries),

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use domain::TenantId;
+use event_store::{ShardId, Slot};
 use serde_json::{Value, json};
 use service::shutdown::Shutdown;
 
@@ -220,21 +222,43 @@ async fn given_a_confirmed_follower_then_orders_are_priced_from_memory() {
     let client = api.furnished("acme").await;
     let shutdown = Shutdown::new();
     api.command.follow_catalogue(&shutdown);
-    // An order that sends no position is enough to fill the shelf once the follower is confirmed.
-    order_until(&client, |answer| answer.status == 201).await;
+    priced_from_memory(&platform, &client).await;
+    shutdown.trigger();
+}
 
+#[tokio::test]
+async fn given_a_shard_added_while_it_runs_then_its_tenants_are_priced_from_memory_too() {
+    let mut platform = Platform::start().await;
+    let api = platform.api().await;
+    let shutdown = Shutdown::new();
+    api.command.follow_catalogue(&shutdown);
+    platform.add_shard_for(7, "nuovo").await;
+    let slot = Slot::of(&TenantId::new("nuovo").unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while api.store.shard_of(slot).ok() != Some(ShardId(7)) {
+        assert!(Instant::now() < deadline, "the shard is not learnt");
+        tokio::task::yield_now().await;
+    }
+    let client = api.furnished("nuovo").await;
+    priced_from_memory(&platform, &client).await;
+    shutdown.trigger();
+}
+
+/// Orders until one is taken while streams cannot be loaded.
+async fn priced_from_memory(platform: &Platform, client: &Client) {
+    // An order that sends no position is enough to fill the shelf once the follower is confirmed.
+    order_until(client, |answer| answer.status == 201).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        order_until(&client, |answer| answer.status == 201).await;
-        set_streams_readable(&platform, false).await;
+        order_until(client, |answer| answer.status == 201).await;
+        set_streams_readable(platform, false).await;
         let answer = client.order(&small_order()).await;
-        set_streams_readable(&platform, true).await;
+        set_streams_readable(platform, true).await;
         if answer.status == 201 {
-            break;
+            return;
         }
         assert!(Instant::now() < deadline, "the log is still read: {}", answer.text);
     }
-    shutdown.trigger();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use command_api::CommandApi;
 use domain::{ActorId, EstablishmentId, TenantId};
-use event_store::{EventStore, Options, ShardId, ShardOptions};
+use event_store::{ControlOptions, EventStore, Options, ShardId, ShardOptions, Slot, UrlKept, register_shard};
 use http_body_util::BodyExt as _;
 use migrations::Database;
 use serde_json::{Value, json};
@@ -23,13 +23,15 @@ const ERRORS: &str = include_str!("../../../docs/errors.md");
 
 /// The databases of one platform. Several APIs can run on them, as several processes would.
 pub(crate) struct Platform {
+    control: String,
     pub shards: Vec<ShardOptions>,
     auth: AuthSettings,
 }
 
 impl Platform {
     pub(crate) async fn start() -> Self {
-        let mut control = migrated(&local_postgres::testing::fresh_database().await, Database::Control).await;
+        let url = local_postgres::testing::fresh_database().await;
+        let mut control = migrated(&url, Database::Control).await;
         let mut shards = Vec::new();
         for id in 0..2 {
             let url = local_postgres::testing::fresh_database().await;
@@ -48,7 +50,11 @@ impl Platform {
             keys: vec![key],
             ..AuthSettings::default()
         };
-        Self { shards, auth }
+        Self {
+            control: url,
+            shards,
+            auth,
+        }
     }
 
     /// One process on the platform.
@@ -72,8 +78,31 @@ impl Platform {
     pub(crate) fn options(&self) -> Options {
         Options {
             shards: self.shards.clone(),
+            control: Some(ControlOptions {
+                url: self.control.clone(),
+            }),
+            placement_poll: Duration::from_millis(20),
             ..Options::default()
         }
+    }
+
+    /// Registers another shard and gives it the tenant's slot, which must be empty.
+    pub(crate) async fn add_shard_for(&mut self, id: i16, tenant: &str) {
+        let url = local_postgres::testing::fresh_database().await;
+        let mut added = migrated(&url, Database::EventStore).await;
+        let shard = ShardOptions { id: ShardId(id), url };
+        let mut control = PgConnection::connect(&self.control).await.unwrap();
+        register_shard(&mut control, &shard, UrlKept::InControl).await.unwrap();
+        let slot = Slot::of(&TenantId::new(tenant).unwrap());
+        for mut other in self.connections().await {
+            let given = format!("UPDATE slots SET owned = false WHERE slot = {slot}");
+            sqlx::query(&given).execute(&mut other).await.unwrap();
+        }
+        let taken = format!("INSERT INTO slots (slot, ownership) VALUES ({slot}, 2)");
+        sqlx::query(&taken).execute(&mut added).await.unwrap();
+        let placed = format!("UPDATE placement SET shard_id = {id} WHERE slot = {slot}");
+        sqlx::query(&placed).execute(&mut control).await.unwrap();
+        self.shards.push(shard);
     }
 
     /// A connection to each shard, for looking at what is stored.

@@ -55,6 +55,11 @@ async fn given_a_shard_registered_while_the_store_runs_then_it_is_opened_and_its
         .await
         .expect("told");
 
+    let options = store.shard_options(ShardId(7)).expect("open");
+    assert_eq!(options.url, added.url);
+    let unknown = store.shard_options(ShardId(8));
+    assert!(matches!(unknown, Err(Error::UnknownShard(ShardId(8)))));
+
     let acme = tenant("acme");
     give_slot(&platform, &acme, &added.url, 7).await;
     eventually("the slot is routed to its new shard", || async {

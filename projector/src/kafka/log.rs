@@ -1,10 +1,10 @@
 //! The log behind the topic: the shards, and how far each is in the topic.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use event_store::{EventStore, Incarnation, RecordedEvent, ShardId, ShardOptions, Slot, SlotPosition};
+use event_store::{EventStore, RecordedEvent, ShardId, Slot, SlotPosition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use relay::PublishedHead;
@@ -15,17 +15,16 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, described};
-use crate::feed::{Log, LostWhen, Place, Seen};
+use crate::feed::{Log, LostWhen, Place, Seen, branches};
 use crate::progress::Progress;
 
-const UNDEFINED_TABLE: &str = "42P01";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct TopicLog {
     store: EventStore,
-    pools: Arc<BTreeMap<ShardId, PgPool>>,
+    pools: Arc<Mutex<BTreeMap<ShardId, PgPool>>>,
     name: String,
     partitions: u16,
     topic: Topic,
@@ -36,35 +35,21 @@ pub(crate) struct TopicLog {
     pub(crate) fatal: mpsc::UnboundedSender<Error>,
 }
 
-type Branches = HashMap<Slot, Vec<(Incarnation, SlotPosition)>>;
-
 impl TopicLog {
     pub(crate) fn new(
         store: EventStore,
-        shards: &[ShardOptions],
         kafka: &KafkaSettings,
         group: &str,
         progress: Progress,
         fatal: mpsc::UnboundedSender<Error>,
     ) -> Result<Self, Error> {
-        let mut pools = BTreeMap::new();
-        for shard in shards {
-            let options: PgConnectOptions = shard.url.parse().map_err(Error::Published)?;
-            let options = options
-                .application_name("comanda projector")
-                .options([("statement_timeout", "5000")]);
-            let pool = PgPoolOptions::new()
-                .max_connections(2)
-                .acquire_timeout(Duration::from_secs(3));
-            pools.insert(shard.id, pool.connect_lazy_with(options));
-        }
         let observer = client_config(kafka)?
             .set("group.id", group)
             .create_with_context(Logging)
             .map_err(client)?;
         Ok(Self {
             store,
-            pools: Arc::new(pools),
+            pools: Arc::default(),
             name: kafka.topic.name.clone(),
             partitions: kafka.topic.partitions,
             topic: Topic::new(kafka)?,
@@ -74,33 +59,32 @@ impl TopicLog {
         })
     }
 
-    /// What of the shard was published when, by its own count, and where its slots' later
-    /// incarnations began.
-    async fn published(&self, shard: ShardId) -> Result<(HashMap<Slot, PublishedHead>, Branches), Error> {
-        let Some(pool) = self.pools.get(&shard) else {
-            return Ok((HashMap::new(), HashMap::new()));
-        };
+    /// Connections to the shard that no reading of events waits for.
+    fn pool(&self, shard: ShardId) -> Result<PgPool, Error> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(&shard) {
+            return Ok(pool.clone());
+        }
+        let options: PgConnectOptions = self.store.shard_options(shard)?.url.parse().map_err(Error::Published)?;
+        let options = options
+            .application_name("comanda projector")
+            .options([("statement_timeout", "5000")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(Duration::from_secs(3))
+            .connect_lazy_with(options);
+        pools.insert(shard, pool.clone());
+        Ok(pool)
+    }
+
+    /// What of the shard was published when, by its own count.
+    async fn published(&self, shard: ShardId) -> Result<HashMap<Slot, PublishedHead>, Error> {
+        let pool = self.pool(shard)?;
         let mut connection = pool.acquire().await.map_err(Error::Published)?;
         let heads = relay::published_heads(&mut connection, &self.name)
             .await
             .map_err(Error::Published)?;
-        let rows: Result<Vec<(i16, i32, i64)>, sqlx::Error> =
-            sqlx::query_as("SELECT slot, incarnation, began_behind FROM incarnations")
-                .fetch_all(&mut *connection)
-                .await;
-        let rows = match rows {
-            // A shard that does not record it yet: what is in doubt then stops.
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => vec![],
-            rows => rows.map_err(Error::Published)?,
-        };
-        let mut branches = Branches::new();
-        for (slot, incarnation, behind) in rows {
-            if let Ok(slot) = u16::try_from(slot) {
-                let branch = (Incarnation(incarnation), SlotPosition(behind));
-                branches.entry(Slot(slot)).or_default().push(branch);
-            }
-        }
-        Ok((heads.into_iter().map(|head| (head.slot, head)).collect(), branches))
+        Ok(heads.into_iter().map(|head| (head.slot, head)).collect())
     }
 
     /// Where the partitions begin and end, and where a reader of the group begins. `None` where
@@ -202,8 +186,9 @@ impl Log for TopicLog {
     /// First what was published, then the heads, then where the topic ends: whoever has passed that
     /// end has passed all that was published.
     async fn look(&self, part: ShardId) -> Result<Vec<Seen>, Error> {
-        let (published, mut branches) = self.published(part).await?;
+        let published = self.published(part).await?;
         let heads = self.store.heads(part).await?;
+        let mut branches = branches(&self.store, part).await?;
         let places = self.places().await;
         let place_of = |slot: Slot| {
             let partition = usize::try_from(relay::record::partition_of(slot, self.partitions)).ok()?;

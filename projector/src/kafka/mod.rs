@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{EventStore, ShardId, ShardOptions};
+use event_store::{EventStore, ShardId};
 use rdkafka::ClientConfig;
 use relay::kafka::client_config;
 use service::Shutdown;
@@ -60,38 +60,20 @@ const LEAVE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct KafkaProjector {
     store: EventStore,
-    shards: Vec<ShardOptions>,
     kafka: KafkaSettings,
     consumer: Consumer,
 }
 
 impl KafkaProjector {
-    /// A projector of every registered read model. `shards` are those of `store`. Nothing is asked
-    /// of a database or of Kafka yet.
-    pub fn new(
-        store: EventStore,
-        shards: Vec<ShardOptions>,
-        read_store: PgPool,
-        kafka: &KafkaSettings,
-        settings: ProjectorSettings,
-    ) -> Self {
-        Self::with_consumer(store, shards, kafka, Consumer::new(read_store, settings))
+    /// A projector of every registered read model. Nothing is asked of a database or of Kafka yet.
+    pub fn new(store: EventStore, read_store: PgPool, kafka: &KafkaSettings, settings: ProjectorSettings) -> Self {
+        Self::with_consumer(store, kafka, Consumer::new(read_store, settings))
     }
 
     /// A projector of what `consumer` keeps.
-    pub fn with_consumer(
-        store: EventStore,
-        shards: Vec<ShardOptions>,
-        kafka: &KafkaSettings,
-        consumer: Consumer,
-    ) -> Self {
+    pub fn with_consumer(store: EventStore, kafka: &KafkaSettings, consumer: Consumer) -> Self {
         let kafka = kafka.clone();
-        Self {
-            store,
-            shards,
-            kafka,
-            consumer,
-        }
+        Self { store, kafka, consumer }
     }
 
     /// What has been committed, and how the feeds are doing.
@@ -121,14 +103,7 @@ impl KafkaProjector {
         let (fatal, mut failures) = mpsc::unbounded_channel();
         let group = self.group();
         self.progress().update_kafka(|_| {});
-        let log = TopicLog::new(
-            self.store.clone(),
-            &self.shards,
-            &self.kafka,
-            &group,
-            self.progress().clone(),
-            fatal,
-        )?;
+        let log = TopicLog::new(self.store.clone(), &self.kafka, &group, self.progress().clone(), fatal)?;
         let config = self.config(&group)?;
         let stop = Shutdown::new();
         let (lanes, pump, left) = self.lanes(config);

@@ -173,7 +173,7 @@ impl Site {
 
     fn start_on(&self, pool: PgPool, settings: ProjectorSettings) -> Member {
         let consumer = Consumer::new(pool, settings);
-        let projector = KafkaProjector::with_consumer(self.store.clone(), self.shards.clone(), &self.kafka, consumer);
+        let projector = KafkaProjector::with_consumer(self.store.clone(), &self.kafka, consumer);
         let stop = Shutdown::new();
         let (this, told) = (projector.clone(), stop.clone());
         stop.spawn("projector", async move { this.run(told).await.expect("runs") });
@@ -181,12 +181,7 @@ impl Site {
     }
 
     fn relay(&self) -> Shutdown {
-        let relay = Relay::new(
-            self.store.clone(),
-            self.shards.clone(),
-            &self.kafka,
-            RelaySettings::default(),
-        );
+        let relay = Relay::new(self.store.clone(), &self.kafka, RelaySettings::default());
         let (relay, stop) = (relay.expect("settings"), Shutdown::new());
         let told = stop.clone();
         stop.spawn("relay", async move { relay.run(told).await.expect("runs") });

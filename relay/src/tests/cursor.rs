@@ -21,7 +21,7 @@ fn desk(log: &Log, relay: u128) -> Desk {
         name: format!("relay {relay}"),
         lease: Duration::from_secs(60),
         shard: ShardId(0),
-        shards: vec![ShardId(0)],
+        shards: log.store.shards_changed(),
     };
     Desk::new(post, &log.shards[0].url).unwrap()
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use domain::metadata::key;
 use domain::{EventId, OrderId, Sequence, StreamId, TenantId};
 use event_store::{
-    Append, Committed, EventStore, NewEvent, Options, ShardId, ShardOptions, Slot, SlotPosition, bootstrap,
+    Append, Committed, ControlOptions, EventStore, NewEvent, Options, ShardId, ShardOptions, Slot, SlotPosition,
+    UrlKept, bootstrap, register_shard,
 };
 use migrations::{Database, migrate};
 use serde_json::value::RawValue;
@@ -23,12 +24,14 @@ pub(super) type Events = BTreeMap<(Slot, SlotPosition), EventId>;
 #[derive(Clone)]
 pub(super) struct Log {
     pub(super) store: EventStore,
+    control: String,
     pub(super) shards: Vec<ShardOptions>,
 }
 
 impl Log {
     pub(super) async fn of(shards: i16) -> Self {
-        let mut control = open(&local_postgres::testing::fresh_database().await).await;
+        let at = local_postgres::testing::fresh_database().await;
+        let mut control = open(&at).await;
         migrate(Database::Control, &mut control).await.unwrap();
         let mut options = Vec::new();
         for id in 0..shards {
@@ -39,20 +42,44 @@ impl Log {
         bootstrap(&mut control, &options).await.unwrap();
         let all = Options {
             shards: options.clone(),
+            control: Some(ControlOptions { url: at.clone() }),
+            placement_poll: Duration::from_millis(20),
             read_connections: 4,
             ..Options::default()
         };
         Self {
             store: EventStore::connect(all).await.unwrap(),
+            control: at,
             shards: options,
         }
+    }
+
+    /// Registers another shard and gives it the slot of the `nth` tenant, which must be empty.
+    pub(super) async fn add_shard_for(&mut self, id: i16, nth: u64) {
+        let url = local_postgres::testing::fresh_database().await;
+        migrate(Database::EventStore, &mut open(&url).await).await.unwrap();
+        let shard = ShardOptions { id: ShardId(id), url };
+        let mut control = open(&self.control).await;
+        register_shard(&mut control, &shard, UrlKept::InControl).await.unwrap();
+        let slot = Slot::of(&tenant(nth));
+        for at in 0..self.shards.len() {
+            let given = format!("UPDATE slots SET owned = false WHERE slot = {slot}");
+            sqlx::query(&given).execute(&mut self.shard(at).await).await.unwrap();
+        }
+        let taken = format!("INSERT INTO slots (slot, ownership) VALUES ({slot}, 2)");
+        sqlx::query(&taken).execute(&mut open(&shard.url).await).await.unwrap();
+        let placed = format!("UPDATE placement SET shard_id = {id} WHERE slot = {slot}");
+        sqlx::query(&placed).execute(&mut control).await.unwrap();
+        self.shards.push(shard);
+        let routed = async || self.store.shard_of(slot).ok() == Some(ShardId(id));
+        super::eventually("the slot is routed to the new shard", super::SOON, routed).await;
     }
 
     /// Stores an order of one event for the `nth` tenant.
     pub(super) async fn place(&self, nth: u64) -> Committed {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = Uuid::from_u128(u128::from(NEXT.fetch_add(1, Ordering::Relaxed)));
-        let tenant = TenantId::new(&format!("tenant-{}", nth % 40)).unwrap();
+        let tenant = tenant(nth);
         let metadata = [(key::TENANT_ID, tenant.to_string()), (key::ACTOR, "till 1".to_owned())];
         let payload = format!("{{ \"type\":\"OrderCreated\" , \"order_id\":\"{id}\"}}");
         let append = Append {
@@ -155,6 +182,10 @@ impl Load {
         self.stop.trigger();
         self.task.await.unwrap()
     }
+}
+
+fn tenant(nth: u64) -> TenantId {
+    TenantId::new(&format!("tenant-{}", nth % 40)).unwrap()
 }
 
 pub(super) async fn open(url: &str) -> PgConnection {

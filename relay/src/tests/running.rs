@@ -25,14 +25,9 @@ impl Running {
     }
 
     pub(super) fn start_with(log: &Log, settings: &Settings, faults: Faults) -> Self {
-        let relay = Relay::new(
-            log.store.clone(),
-            log.shards.clone(),
-            &settings.kafka,
-            settings.relay.clone(),
-        )
-        .unwrap()
-        .with_faults(faults);
+        let relay = Relay::new(log.store.clone(), &settings.kafka, settings.relay.clone())
+            .unwrap()
+            .with_faults(faults);
         let (stop, status) = (Shutdown::new(), Arc::new(relay.status()));
         Self {
             task: tokio::spawn(relay.run(stop.clone())),

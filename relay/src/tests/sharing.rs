@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use event_store::ShardId;
 use local_kafka::testing;
 
 use super::judge::judge;
@@ -102,4 +103,33 @@ async fn a_relay_that_does_not_know_yet_that_it_lost_its_lease_repeats_and_reord
     let verdict = judge(&log.events().await, &topic::read(&healthy).await, 8, &BTreeMap::new());
     println!("{verdict:?}");
     assert!(verdict.is_good() && verdict.repeated > 0, "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_added_is_published_by_one_of_the_relays_that_run() {
+    let (mut log, kafka) = (Log::of(2).await, testing::shared().await);
+    let settings = settings(&kafka.bootstrap(), "sharing-added", 1);
+    let (one, other) = (Running::start(&log, &settings), Running::start(&log, &settings));
+    log.place_many(39).await;
+    let shared = async || one.held() == 1 && other.held() == 1;
+    eventually("each publishes one shard", SOON, shared).await;
+
+    log.add_shard_for(7, 39).await;
+    assert_eq!(log.place(39).await.shard, ShardId(7));
+    eventually("one of them publishes the new shard", SOON, async || {
+        one.held() + other.held() == 3
+    })
+    .await;
+    let publishes = |relay: &Running| relay.status().iter().any(|it| it.shard == ShardId(7) && it.held);
+    assert_ne!(publishes(&one), publishes(&other));
+    log.wait_until_published(&settings.kafka.topic.name).await;
+
+    let (holder, survivor) = if publishes(&one) { (one, other) } else { (other, one) };
+    holder.kill().await;
+    log.place(39).await;
+    eventually("the other takes it over", SOON, async || survivor.held() == 3).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
+    survivor.stop().await.unwrap();
+    let verdict = judge(&log.events().await, &topic::read(&settings).await, 8, &BTreeMap::new());
+    assert!(verdict.is_good(), "{verdict:?}");
 }
