@@ -6,38 +6,14 @@ use std::time::Instant;
 use domain::metadata::key;
 use domain::order::OrderStatus;
 use domain::{Event, EventId, Numbering, Sequence, StreamId};
-use event_store::{Append, EventStore, NewEvent, Options, PositionToken, RecordedEvent, ShardId, ShardOptions};
+use event_store::{Append, EventStore, NewEvent, PositionToken, RecordedEvent};
 use projector::{Consumer, Projector};
 use service::Shutdown;
 use service::settings::ProjectorSettings;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
 
+use crate::support::platform::Platform;
 use crate::support::{ALL, PATIENCE, expected, read_store, rows, samples};
-
-async fn migrated(database: migrations::Database) -> (String, PgConnection) {
-    let url = local_postgres::testing::fresh_database().await;
-    let mut connection = PgConnection::connect(&url).await.expect("the database answers");
-    migrations::migrate(database, &mut connection).await.expect("migrated");
-    (url, connection)
-}
-
-async fn event_store(shards: i16) -> EventStore {
-    event_store_of(shards).await.0
-}
-
-pub(crate) async fn event_store_of(shards: i16) -> (EventStore, Vec<ShardOptions>) {
-    let (_, mut control) = migrated(migrations::Database::Control).await;
-    let mut options = Options::default();
-    for id in 0..shards {
-        let (url, _) = migrated(migrations::Database::EventStore).await;
-        options.shards.push(ShardOptions { id: ShardId(id), url });
-    }
-    event_store::bootstrap(&mut control, &options.shards)
-        .await
-        .expect("slots are given out");
-    let shards = options.shards.clone();
-    (EventStore::connect(options).await.expect("connected"), shards)
-}
 
 /// Appends what a log in memory holds to the real one, which assigns its own places and numbers.
 pub(crate) async fn copy(store: &EventStore, events: &[RecordedEvent]) -> Vec<PositionToken> {
@@ -84,7 +60,7 @@ pub(crate) async fn whole_log(store: &EventStore) -> Vec<RecordedEvent> {
     events
 }
 
-fn running(store: &EventStore, pool: &PgPool, settings: ProjectorSettings) -> (Projector, Shutdown) {
+pub(crate) fn running(store: &EventStore, pool: &PgPool, settings: ProjectorSettings) -> (Projector, Shutdown) {
     let projector = Projector::new(store.clone(), pool.clone(), settings);
     let shutdown = Shutdown::new();
     let (this, stop) = (projector.clone(), shutdown.clone());
@@ -92,7 +68,7 @@ fn running(store: &EventStore, pool: &PgPool, settings: ProjectorSettings) -> (P
     (projector, shutdown)
 }
 
-async fn reached(projector: &Projector, token: &PositionToken) {
+pub(crate) async fn reached(projector: &Projector, token: &PositionToken) {
     tokio::time::timeout(PATIENCE, projector.progress().reached(&ALL, token))
         .await
         .expect("reached");
@@ -100,7 +76,7 @@ async fn reached(projector: &Projector, token: &PositionToken) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_log_on_two_shards_then_read_models_follow_it_through_restarts() {
-    let (store, pool) = (event_store(2).await, read_store().await);
+    let (store, pool) = (Platform::of(2).await.store, read_store().await);
     let mut world = samples::busy_week();
     let before = world.events();
     let tokens = copy(&store, &before[..before.len() / 2]).await;
@@ -136,7 +112,7 @@ async fn given_a_log_on_two_shards_then_read_models_follow_it_through_restarts()
 async fn catch_up_speed() {
     let tenants = 64;
     let orders_each = 250;
-    let (store, mut world) = (event_store(4).await, samples::World::new());
+    let (store, mut world) = (Platform::of(4).await.store, samples::World::new());
     let mut streams: HashMap<usize, Vec<StreamId>> = HashMap::new();
     for nth in 0..tenants {
         let tenant = samples::tenant(&format!("t{nth}"));

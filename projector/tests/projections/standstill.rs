@@ -149,6 +149,28 @@ async fn given_a_slot_restored_to_where_it_was_read_then_its_new_incarnation_goe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_void_records_that_come_before_the_first_look_at_the_heads_then_they_are_not_applied() {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    let roma = samples::tenant("roma");
+    let slot = Slot::of(&roma);
+    world.place(&roma, &samples::Sample::default());
+    let void = world.events();
+    world.log.restore(slot, SlotPosition(0));
+    world
+        .log
+        .tell_branch(slot, event_store::Incarnation(2), SlotPosition(0));
+    world.place(&roma, &samples::Sample::default());
+    world.log.answer_slowly();
+
+    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    running.deliver(&void);
+    running.deliver(&world.events());
+    running.reached(&ALL, &world.log).await;
+    running.stop().await;
+    assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_read_models_filled_by_another_code_version_then_the_projector_refuses_to_start() {
     let pool = read_store().await;
     ensure_generations(&pool).await.expect("created");

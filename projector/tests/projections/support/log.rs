@@ -25,6 +25,7 @@ struct Contents {
     numbers: HashMap<String, i64>,
     heads: BTreeMap<Slot, (SlotPosition, Incarnation)>,
     branches: BTreeMap<Slot, Vec<(Incarnation, SlotPosition)>>,
+    slow: bool,
 }
 
 impl MemoryLog {
@@ -128,6 +129,11 @@ impl MemoryLog {
         contents.branches.entry(slot).or_default().push((incarnation, behind));
     }
 
+    /// Looks at the heads take longer than anything that a feed brings.
+    pub(crate) fn answer_slowly(&self) {
+        self.0.lock().expect("not poisoned").slow = true;
+    }
+
     /// Events vanish, and nobody knows.
     pub(crate) fn truncate(&self, slot: Slot, to: SlotPosition) {
         let mut contents = self.0.lock().expect("not poisoned");
@@ -156,6 +162,10 @@ impl Log for MemoryLog {
     }
 
     async fn look(&self, _: ShardId) -> Result<Vec<Seen>, Error> {
+        let slow = self.0.lock().expect("not poisoned").slow;
+        for _ in 0..if slow { 10_000 } else { 0 } {
+            tokio::task::yield_now().await;
+        }
         let contents = self.0.lock().expect("not poisoned");
         let head = |(slot, (slot_position, incarnation)): (&Slot, &(SlotPosition, Incarnation))| Seen {
             head: SlotHead {

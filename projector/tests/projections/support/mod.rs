@@ -3,8 +3,10 @@
 
 pub(crate) mod expected;
 pub(crate) mod log;
+pub(crate) mod platform;
 pub(crate) mod rows;
 pub(crate) mod samples;
+pub(crate) mod site;
 
 use std::time::Duration;
 
