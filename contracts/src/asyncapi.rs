@@ -49,7 +49,11 @@ pub fn asyncapi() -> Value {
                     "topic": TOPIC,
                     "partitions": 64,
                     "replicas": 3,
-                    "topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": 604_800_000},
+                    "topicConfiguration": {
+                        "cleanup.policy": ["delete"],
+                        "min.insync.replicas": 2,
+                        "retention.ms": 604_800_000,
+                    },
                     "bindingVersion": "0.5.0",
                 }},
             },

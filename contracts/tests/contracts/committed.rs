@@ -44,6 +44,7 @@ fn the_document_tells_the_topic_as_a_relay_makes_it() {
     let kafka = &channel["bindings"]["kafka"];
     assert_eq!(kafka["partitions"], topic.partitions);
     assert_eq!(kafka["replicas"], topic.replication);
+    assert_eq!(kafka["topicConfiguration"]["min.insync.replicas"], topic.min_insync);
     assert_eq!(kafka["topicConfiguration"]["retention.ms"], topic.retention_ms);
 }
 
