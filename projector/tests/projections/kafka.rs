@@ -256,6 +256,7 @@ async fn catch_up_through_kafka() {
     for batch_max in [500, 2_000, 4_000] {
         let pool = read_store().await;
         projector::ensure_generations(&pool).await.expect("created");
+        let database = pool.connect_options().get_database().unwrap_or_default().to_owned();
         let settings = ProjectorSettings {
             batch_max,
             read_store: format!("speed-{batch_max}"),
@@ -263,13 +264,30 @@ async fn catch_up_through_kafka() {
         };
         let member = site.start_on(pool, settings);
         eventually("partitions are given", async || member.partitions() > 0).await;
-        let started = Instant::now();
+        let (started, ours) = (Instant::now(), cpu_seconds(|title| title.contains("through_kafka")));
         member.reached(&world.log.head_tokens()).await;
         println!(
-            "{} events, batches of {batch_max}: {:.0} events/s",
+            "{} events, batches of {batch_max}: {:.0} events/s; CPU: {:.1} s here, {:.1} s in the read store",
             events.len(),
-            events.len() as f64 / started.elapsed().as_secs_f64()
+            events.len() as f64 / started.elapsed().as_secs_f64(),
+            cpu_seconds(|title| title.contains("through_kafka")) - ours,
+            cpu_seconds(|title| title.starts_with("postgres:") && title.contains(&format!(" {database} "))),
         );
         member.stop().await;
     }
+}
+
+/// What the processes with such command lines have used of the processors: on a machine that is busy
+/// otherwise it says more than the time that went by.
+fn cpu_seconds(of: impl Fn(&str) -> bool) -> f64 {
+    let mut ticks = 0;
+    for entry in std::fs::read_dir("/proc").expect("a Linux").flatten() {
+        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        if of(&read("cmdline").replace('\0', " ")) {
+            let stat = read("stat");
+            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+            ticks += fields.skip(11).take(2).flat_map(str::parse::<u64>).sum::<u64>();
+        }
+    }
+    ticks as f64 / 100.0
 }
