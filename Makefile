@@ -1,6 +1,6 @@
 # What one does with a checkout of Comanda. `make help` lists it.
 .POSIX:
-.PHONY: help setup up build cluster cluster-down test lint clean-data
+.PHONY: chaos help setup up build cluster cluster-down test lint clean-data
 .DEFAULT_GOAL := help
 
 # The toolchain that scripts/setup found or installed, whatever the PATH says;
@@ -34,6 +34,11 @@ build: setup ## build the comanda binary, target/release/comanda
 test: ## run every test; the last line sums them up
 	@scripts/setup test
 	@PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" scripts/test $(LOCKED)
+
+chaos: ## every fault, one after another, on a cluster under load (a quarter of an hour)
+	@scripts/setup test
+	@scripts/kafka-jars >/dev/null
+	@$(CARGO) test $(LOCKED) --release --package cli --test end_to_end -- --ignored --nocapture every_fault
 
 lint: setup ## formatting, clippy, shell scripts, generated files
 	@PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" scripts/lint $(LOCKED)

@@ -10,11 +10,12 @@ use crate::support::checker::Log;
 use crate::support::eventually;
 use crate::support::load::{ESTABLISHMENT, Load, PRODUCT};
 use crate::support::platform::Platform;
+use crate::support::topology::Topology;
 
 /// Everything that must hold once a load is over: G1 to G5.
-pub(crate) async fn assert_guarantees(platform: &Platform, load: &Load) {
+pub(crate) async fn assert_guarantees(platform: &dyn Topology, load: &Load) {
     load.settle().await;
-    let log = Log::read(&platform.run.databases).await;
+    let log = Log::read(platform.databases()).await;
     assert_eq!(
         log.faults(),
         Vec::<String>::new(),
@@ -27,7 +28,7 @@ pub(crate) async fn assert_guarantees(platform: &Platform, load: &Load) {
         "G1: every acknowledged order is in the log once"
     );
     eventually(Duration::from_secs(60), || async {
-        let found = log.differences(&platform.run.databases).await;
+        let found = log.differences(platform.databases()).await;
         if found.is_empty() {
             Ok(())
         } else {
@@ -59,17 +60,23 @@ pub(crate) async fn missing(load: &Load, log: &Log) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_orders_by_64_clients_keep_every_promise() {
-    let platform = Platform::start().await;
-    let load = Load::prepare(&platform, "busy", 8).await;
+    ten_thousand_orders(&Platform::start().await).await;
+}
+
+pub(crate) async fn ten_thousand_orders(platform: &dyn Topology) {
+    let load = Load::prepare(platform, "busy", 8).await;
     load.run(10_000, 64).await;
-    assert_guarantees(&platform, &load).await;
+    assert_guarantees(platform, &load).await;
     assert_eq!(load.acknowledged(), 10_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_writers_on_one_order_settle_it_once() {
-    let platform = Platform::start().await;
-    let load = Load::prepare(&platform, "one", 1).await;
+    fifty_writers(&Platform::start().await).await;
+}
+
+pub(crate) async fn fifty_writers(platform: &dyn Topology) {
+    let load = Load::prepare(platform, "one", 1).await;
     let client = load.clients[0].clone();
     let body = json!({"establishment_id": ESTABLISHMENT, "items": [{"product_id": PRODUCT, "quantity": 1}]});
     let created = client.post("/v1/orders", &body).await;
@@ -100,6 +107,6 @@ async fn fifty_writers_on_one_order_settle_it_once() {
         49,
         "{statuses:?}"
     );
-    let log = Log::read(&platform.run.databases).await;
+    let log = Log::read(platform.databases()).await;
     assert_eq!(log.faults(), Vec::<String>::new());
 }

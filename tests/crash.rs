@@ -14,11 +14,12 @@ use crate::support::checker::Log;
 use crate::support::eventually;
 use crate::support::load::Load;
 use crate::support::platform::Platform;
+use crate::support::topology::Topology;
 
 const KILLS: usize = 20;
 
 /// Waits until the load has had `more` further orders acknowledged.
-async fn progress(load: &Load, more: usize) {
+pub(crate) async fn progress(load: &Load, more: usize) {
     let target = load.acknowledged() + more;
     eventually(Duration::from_secs(90), || async {
         let acknowledged = load.acknowledged();
@@ -111,8 +112,8 @@ struct SecondProjector {
 }
 
 impl SecondProjector {
-    async fn start(platform: &Platform, fault: Option<Fault>) -> Self {
-        let shards = platform.run.databases.shards.iter().zip(0_i16..);
+    async fn start(platform: &dyn Topology, fault: Option<Fault>) -> Self {
+        let shards = platform.databases().shards.iter().zip(0_i16..);
         let shards = shards
             .map(|(url, id)| ShardOptions {
                 id: ShardId(id),
@@ -125,7 +126,7 @@ impl SecondProjector {
         })
         .await
         .expect("the log");
-        let read_store = PgPool::connect(&platform.run.databases.read_store)
+        let read_store = PgPool::connect(&platform.databases().read_store)
             .await
             .expect("the read store");
         let consumer = Consumer::new(read_store, ProjectorSettings::default()).with_fault(fault);
@@ -145,15 +146,15 @@ impl SecondProjector {
 }
 
 /// Two projectors on every slot while orders flow; what the read models then differ by.
-async fn differences_after_two_projectors(platform: &Platform, fault: Option<Fault>) -> Vec<String> {
+pub(crate) async fn differences_after_two_projectors(platform: &dyn Topology, fault: Option<Fault>) -> Vec<String> {
     let load = Load::prepare(platform, "two", 4).await;
     let second = SecondProjector::start(platform, fault).await;
     load.run(2_000, 32).await;
     load.settle().await;
-    let log = Log::read(&platform.run.databases).await;
-    log.await_caught_up(&platform.run.databases).await;
+    let log = Log::read(platform.databases()).await;
+    log.await_caught_up(platform.databases()).await;
     second.stop().await;
-    log.differences(&platform.run.databases).await
+    log.differences(platform.databases()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,25 +11,25 @@ use crate::support::checker::Log;
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::platform::Platform;
+use crate::support::topology::Topology;
 
-const TENANT: &str = "chain";
 const ESTABLISHMENT: &str = "downtown";
 
-async fn open(platform: &Platform) -> Client {
-    let client = platform.client(TENANT);
+async fn open(platform: &dyn Topology, tenant: &str) -> Client {
+    let client = platform.client(tenant);
     let body = json!({"name": "Downtown", "time_zone": "America/New_York", "currency": "USD"});
     let answer = client.put(&format!("/v1/establishments/{ESTABLISHMENT}"), &body).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     client
 }
 
-fn import(platform: &Platform, file: &Path) -> Output {
+fn import(platform: &dyn Topology, tenant: &str, file: &Path) -> Output {
     let file = file.to_str().expect("a path");
     let arguments = [
         "import",
         file,
         "--tenant",
-        TENANT,
+        tenant,
         "--establishment",
         ESTABLISHMENT,
         "--date",
@@ -71,9 +71,12 @@ async fn assert_sales(client: &Client, orders: i64, amount: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_lines_are_reported_by_number_and_the_rest_is_imported_once() {
-    let platform = Platform::start().await;
-    let client = open(&platform).await;
-    let file = platform.data().join("orders.tsv");
+    bad_lines(&Platform::start().await).await;
+}
+
+pub(crate) async fn bad_lines(platform: &dyn Topology) {
+    let client = open(platform, "kiosk").await;
+    let file = platform.folder().join("orders.tsv");
     let lines = [
         "order_id\tquantity\titem_name\tchoice_description\titem_price",
         "1\t1\tChips\tNULL\t$2.39 ",
@@ -85,7 +88,7 @@ async fn bad_lines_are_reported_by_number_and_the_rest_is_imported_once() {
     ];
     fs::write(&file, lines.join("\n")).expect("written");
 
-    let first = import(&platform, &file);
+    let first = import(platform, "kiosk", &file);
     let errors = String::from_utf8_lossy(&first.stderr);
     assert!(
         errors.contains('4') && errors.contains('6'),
@@ -93,10 +96,10 @@ async fn bad_lines_are_reported_by_number_and_the_rest_is_imported_once() {
     );
     assert_sales(&client, 3, 239 + 1_698 + 339 + 1_000).await;
 
-    let before = Log::read(&platform.run.databases).await.events;
-    let second = import(&platform, &file);
+    let before = Log::read(platform.databases()).await.events;
+    let second = import(platform, "kiosk", &file);
     assert_eq!(
-        Log::read(&platform.run.databases).await.events,
+        Log::read(platform.databases()).await.events,
         before,
         "the second run stored nothing"
     );
@@ -113,14 +116,17 @@ fn published_orders() -> Option<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_restaurant_orders_come_in_to_the_cent_twice() {
+    published(&Platform::start().await).await;
+}
+
+pub(crate) async fn published(platform: &dyn Topology) {
     let Some(file) = published_orders() else {
         println!("the data set is not beside this checkout");
         return;
     };
-    let platform = Platform::start().await;
-    let client = open(&platform).await;
+    let client = open(platform, "chain").await;
     for _ in 0..2 {
-        let output = import(&platform, &file);
+        let output = import(platform, "chain", &file);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let summary = summary(&output);
         assert_eq!(
@@ -129,8 +135,8 @@ async fn the_published_restaurant_orders_come_in_to_the_cent_twice() {
             "{summary}"
         );
         assert_sales(&client, 1_834, 3_450_016).await;
-        let log = Log::read(&platform.run.databases).await;
-        assert_eq!(log.sales(TENANT), 3_450_016);
-        assert_eq!(log.orders.keys().filter(|(tenant, _)| tenant == TENANT).count(), 1_834);
+        let log = Log::read(platform.databases()).await;
+        assert_eq!(log.sales("chain"), 3_450_016);
+        assert_eq!(log.orders.keys().filter(|(tenant, _)| tenant == "chain").count(), 1_834);
     }
 }

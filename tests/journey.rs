@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::platform::Platform;
+use crate::support::topology::Topology;
 
 /// The `curl` line that `up` prints, as a person would paste it.
 fn printed_curl(output: &str) -> &str {
@@ -44,25 +45,14 @@ async fn graphql_order(client: &Client, id: &str, position: &str) -> Value {
     answer.body["data"]["order"].clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
-    let mut platform = Platform::start().await;
-
-    // When: the printed line is pasted
-    let created = paste(printed_curl(&platform.output()));
-    let id = created["id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no order in {created}"))
-        .to_owned();
-    assert_eq!(created["status"], "placed");
-    assert_eq!(created["number"], 1);
-
+/// The log and GraphQL tell the same order, before and after its status moves on. Returns the last
+/// position.
+async fn from_log_to_graphql(client: &Client, id: &str) -> String {
     // Then: the log and GraphQL tell the same order
-    let client = platform.client("dev");
     let stored = client.get(&format!("/v1/orders/{id}")).await;
     assert_eq!((stored.status, stored.header("etag")), (200, Some("\"1\"")));
     let position = stored.header("comanda-position").expect("a position").to_owned();
-    let order = graphql_order(&client, &id, &position).await;
+    let order = graphql_order(client, id, &position).await;
     assert_eq!(
         (&order["key"], &order["number"], &order["status"]),
         (&json!(id), &json!(1), &json!("PLACED"))
@@ -83,8 +73,35 @@ async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
     let position = changed.header("comanda-position").expect("a position").to_owned();
 
     // Then: a read with its token sees it
-    let order = graphql_order(&client, &id, &position).await;
+    let order = graphql_order(client, id, &position).await;
     assert_eq!((&order["status"], &order["version"]), (&json!("ACCEPTED"), &json!(2)));
+    position
+}
+
+/// The seeded tenant's first order, by a client that knows nothing but the URL and a token.
+pub(crate) async fn an_order(platform: &dyn Topology) {
+    let client = platform.client("dev");
+    let body = json!({"establishment_id": "main", "items": [{"product_id": "margherita", "quantity": 2}]});
+    let created = client.post("/v1/orders", &body).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    from_log_to_graphql(&client, created.body["id"].as_str().expect("an id")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_goes_from_a_pasted_curl_to_graphql_and_survives_a_restart() {
+    let mut platform = Platform::start().await;
+
+    // When: the printed line is pasted
+    let created = paste(printed_curl(&platform.output()));
+    let id = created["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no order in {created}"))
+        .to_owned();
+    assert_eq!(created["status"], "placed");
+    assert_eq!(created["number"], 1);
+
+    let client = platform.client("dev");
+    let position = from_log_to_graphql(&client, &id).await;
 
     // When: the platform ends as asked and starts again
     let status = platform.terminate().await;

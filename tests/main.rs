@@ -5,6 +5,7 @@ mod concurrency;
 mod crash;
 mod import;
 mod journey;
+mod on_cluster;
 mod refusals;
 mod support;
 mod tenants;

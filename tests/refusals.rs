@@ -6,6 +6,7 @@ use crate::support::checker::Log;
 use crate::support::client::{Answer, Client};
 use crate::support::load::{ESTABLISHMENT, Load, PRODUCT};
 use crate::support::platform::Platform;
+use crate::support::topology::Topology;
 
 fn order(items: Value) -> Value {
     json!({"establishment_id": ESTABLISHMENT, "items": items})
@@ -44,10 +45,13 @@ fn assert_problem(name: &str, answer: &Answer, status: u16, code: Option<&str>) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_orders_are_refused_with_a_code_and_change_nothing() {
-    let platform = Platform::start().await;
-    let load = Load::prepare(&platform, "bad", 1).await;
+    bad_orders(&Platform::start().await).await;
+}
+
+pub(crate) async fn bad_orders(platform: &dyn Topology) {
+    let load = Load::prepare(platform, "bad", 1).await;
     let client = &load.clients[0];
-    let before = Log::read(&platform.run.databases).await.events;
+    let before = Log::read(platform.databases()).await.events;
     let good = json!({"product_id": PRODUCT, "quantity": 1});
 
     let bodies: Vec<(&str, u16, Option<&str>, Value)> = vec![
@@ -167,14 +171,17 @@ async fn bad_orders_are_refused_with_a_code_and_change_nothing() {
     ] {
         assert_problem(path, &client.get(path).await, 404, None);
     }
-    let after = Log::read(&platform.run.databases).await.events;
+    let after = Log::read(platform.databases()).await.events;
     assert_eq!(after, before, "nothing was stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transitions_versions_and_keys_are_refused_as_documented() {
-    let platform = Platform::start().await;
-    let load = Load::prepare(&platform, "rule", 2).await;
+    transitions(&Platform::start().await).await;
+}
+
+pub(crate) async fn transitions(platform: &dyn Topology) {
+    let load = Load::prepare(platform, "rule", 2).await;
     let client = &load.clients[0];
     let body = order(json!([{"product_id": PRODUCT, "quantity": 1}]));
     let keyed = |body: &Value| {
@@ -240,7 +247,10 @@ async fn transitions_versions_and_keys_are_refused_as_documented() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_refuses_tokens_that_are_forged_expired_or_short_of_rights() {
-    let platform = Platform::start().await;
+    forged_tokens(&Platform::start().await).await;
+}
+
+pub(crate) async fn forged_tokens(platform: &dyn Topology) {
     let document = reqwest::get(format!("{}/openapi.json", platform.url()))
         .await
         .expect("an answer");

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::load::{ESTABLISHMENT, Load, PRODUCT};
 use crate::support::platform::Platform;
+use crate::support::topology::Topology;
 
 const CANARY: &str = "canary-7f3a";
 
@@ -33,8 +34,11 @@ const EVERYTHING: &str = "
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_route_argument_or_cursor_of_one_tenant_shows_another_tenants_data() {
-    let platform = Platform::start().await;
-    let load = Load::prepare(&platform, "iso", 2).await;
+    strangers(&Platform::start().await).await;
+}
+
+pub(crate) async fn strangers(platform: &dyn Topology) {
+    let load = Load::prepare(platform, "iso", 2).await;
     let (owner, stranger) = (&load.clients[0], &load.clients[1]);
     let (order, position) = plant(owner).await;
 

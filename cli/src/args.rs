@@ -56,6 +56,9 @@ struct Global {
     /// The settings file [default: comanda.toml, where there is one]
     #[arg(long, global = true, value_name = "FILE", env = "COMANDA_CONFIG")]
     config: Option<PathBuf>,
+    /// Where the platform answers [default: what runs in the data folder]
+    #[arg(long, global = true, value_name = "URL", env = "COMANDA_URL")]
+    url: Option<String>,
     /// How data is written to stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     output: Format,
@@ -127,8 +130,13 @@ Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interru
 
 impl Cli {
     pub(crate) fn context(&self) -> Context {
-        let Global { data, config, output } = &self.global;
-        Context::new(data.clone(), config.clone(), *output)
+        let Global {
+            data,
+            config,
+            url,
+            output,
+        } = &self.global;
+        Context::new(data.clone(), config.clone(), url.clone(), *output)
     }
 }
 

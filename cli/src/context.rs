@@ -18,13 +18,20 @@ pub(crate) const DEFAULT_DATA: &str = ".comanda";
 pub(crate) struct Context {
     pub(crate) folder: DataFolder,
     config: Option<PathBuf>,
+    /// Where the platform answers, where somebody says so.
+    pub(crate) url: Option<String>,
     pub(crate) format: Format,
 }
 
 impl Context {
-    pub(crate) fn new(data: Option<PathBuf>, config: Option<PathBuf>, format: Format) -> Self {
+    pub(crate) fn new(data: Option<PathBuf>, config: Option<PathBuf>, url: Option<String>, format: Format) -> Self {
         let folder = data.map_or_else(|| DataFolder::Default(DEFAULT_DATA.into()), DataFolder::Explicit);
-        Self { folder, config, format }
+        Self {
+            folder,
+            config,
+            url,
+            format,
+        }
     }
 
     /// The folder as it was asked for; for messages.

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::databases::Databases;
 use crate::exit::Failure;
 use crate::rest::Rest;
-use crate::run_file::{self, Found, RunFile};
+use crate::run_file::{self, Found};
 use crate::signing;
 
 /// How long a token lives that a verb mints for its own requests: longer than any import.
@@ -23,27 +23,31 @@ const OWN_TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// A running platform and the keys of its data folder.
 #[derive(Debug)]
 pub(crate) struct Platform {
-    run: RunFile,
+    url: String,
     auth: AuthSettings,
 }
 
 impl Platform {
-    /// Finds the platform of the context's data folder.
+    /// Finds the platform: at the URL that was given, else the one of the data folder.
     pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
         let settings = context.settings().load().map_err(Failure::usage)?;
         let data = data_folder(context);
-        match find_run_file(&data)? {
-            Found::Running(run) => Ok(Self {
-                run,
-                auth: signing::with_secret(settings.auth, &data),
-            }),
-            Found::Stale => Err(not_running(&data, "the platform there has ended without a clean stop")),
-            Found::Nothing => Err(not_running(&data, "no platform runs there")),
-        }
+        let url = match &context.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => match find_run_file(&data)? {
+                Found::Running(run) => run.url,
+                Found::Stale => return Err(not_running(&data, "the platform there has ended without a clean stop")),
+                Found::Nothing => return Err(not_running(&data, "no platform runs there")),
+            },
+        };
+        Ok(Self {
+            url,
+            auth: signing::with_secret(settings.auth, &data),
+        })
     }
 
     pub(crate) fn url(&self) -> &str {
-        &self.run.url
+        &self.url
     }
 
     /// A client for one tenant, with a token of its own.
@@ -104,6 +108,7 @@ pub(crate) fn find_run_file(data: &Path) -> Result<Found, Failure> {
 }
 
 fn not_running(data: &Path, why: &str) -> Failure {
-    Failure::failed(format!("no running platform in {}: {why}", data.display()))
-        .with_remedy("start it with `comanda up`, or name its folder with --data DIR")
+    Failure::failed(format!("no running platform in {}: {why}", data.display())).with_remedy(
+        "start it with `comanda up`, or name its folder with --data DIR, or where it answers with --url URL",
+    )
 }

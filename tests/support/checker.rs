@@ -177,6 +177,11 @@ impl Log {
             .sum()
     }
 
+    /// Where each slot with events ends.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.heads.iter().map(|(slot, head)| (*slot, *head))
+    }
+
     /// What is wrong with the log itself (G3).
     pub(crate) fn faults(&self) -> &[String] {
         &self.broken
@@ -184,10 +189,14 @@ impl Log {
 
     /// Waits until every read model's checkpoints have reached the end of this log.
     pub(crate) async fn await_caught_up(&self, databases: &Databases) {
-        eventually(Duration::from_secs(60), || async {
-            let mut connection = PgConnection::connect(&databases.read_store)
-                .await
-                .map_err(|e| e.to_string())?;
+        for url in databases.reads() {
+            self.await_caught_up_at(url).await;
+        }
+    }
+
+    pub(crate) async fn await_caught_up_at(&self, url: &str) {
+        eventually(Duration::from_secs(90), || async {
+            let mut connection = PgConnection::connect(url).await.map_err(|e| e.to_string())?;
             let rows: Vec<(String, i32, i64)> = sqlx::query_as(
                 "select m.read_model, c.slot::int, c.slot_position from meta.read_models m
                    join meta.checkpoints c using (read_model, generation)",
@@ -214,11 +223,20 @@ impl Log {
         .await;
     }
 
-    /// Where the read models differ from the log (G1, G4). Empty once they agree.
+    /// Where the read models differ from the log (G1, G4), in the read store and every standby of it.
+    /// Empty once they agree.
     pub(crate) async fn differences(&self, databases: &Databases) -> Vec<String> {
-        let mut connection = PgConnection::connect(&databases.read_store)
-            .await
-            .expect("the read store answers");
+        let mut found = Vec::new();
+        for (copy, url) in databases.reads().enumerate() {
+            let here = self.differences_at(url).await;
+            found.extend(here.into_iter().map(|it| format!("read store {copy}: {it}")));
+        }
+        found
+    }
+
+    /// The same for one database.
+    pub(crate) async fn differences_at(&self, url: &str) -> Vec<String> {
+        let mut connection = PgConnection::connect(url).await.expect("the read store answers");
         let mut found = Vec::new();
         compare("orders", &self.orders, &read_orders(&mut connection).await, &mut found);
         compare("daily_sales", &self.days, &read_days(&mut connection).await, &mut found);

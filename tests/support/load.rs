@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Answer, Client, Intent, Journal};
 use super::eventually;
-use super::platform::Platform;
+use super::topology::Topology;
 
 /// The establishment and product that every tenant of the load has.
 pub(crate) const ESTABLISHMENT: &str = "main";
@@ -26,7 +26,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Gives each tenant an establishment and a product.
-    pub(crate) async fn prepare(platform: &Platform, label: &'static str, tenants: usize) -> Arc<Self> {
+    pub(crate) async fn prepare(platform: &dyn Topology, label: &'static str, tenants: usize) -> Arc<Self> {
         let names: Vec<String> = (0..tenants).map(|n| format!("{label}-{n}")).collect();
         let mut clients = Vec::new();
         for name in &names {
@@ -136,14 +136,25 @@ impl Load {
 
     /// Orders without end until stopped; survives an absent server.
     pub(crate) fn start(self: &Arc<Self>, workers: usize) -> Running {
+        self.start_paced(workers, Duration::ZERO)
+    }
+
+    /// The same with one order per worker and `pace`, at most: a load that leaves room for what
+    /// happens beside it.
+    pub(crate) fn start_paced(self: &Arc<Self>, workers: usize, pace: Duration) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let next = Arc::new(AtomicUsize::new(0));
         let tasks = (0..workers)
             .map(|_| {
                 let (load, stop, next) = (Arc::clone(self), Arc::clone(&stop), Arc::clone(&next));
                 tokio::spawn(async move {
+                    let mut ticks = tokio::time::interval(pace.max(Duration::from_micros(1)));
+                    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                     // Bounded, as every load here is.
                     for _ in 0..200_000 {
+                        if !pace.is_zero() {
+                            ticks.tick().await;
+                        }
                         if stop.load(Ordering::Relaxed) {
                             return;
                         }

@@ -3,8 +3,10 @@
 
 pub(crate) mod checker;
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod load;
 pub(crate) mod platform;
+pub(crate) mod topology;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

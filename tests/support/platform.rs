@@ -12,14 +12,24 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::client::Client;
 use super::eventually;
+use super::topology::Topology;
 
 /// Where the platform keeps what it knows.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Databases {
     pub(crate) shards: Vec<String>,
     pub(crate) read_store: String,
+    /// Standbys of the read store.
+    #[serde(default)]
+    pub(crate) replicas: Vec<String>,
+}
+
+impl Databases {
+    /// Everything that answers queries.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.read_store).chain(&self.replicas)
+    }
 }
 
 /// What the platform writes down about itself while it runs.
@@ -71,40 +81,9 @@ impl Platform {
         self.folder.path().join("data")
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.run.url
-    }
-
     /// What the process has printed so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.folder.path().join("stdout")).unwrap_or_default()
-    }
-
-    /// Runs a verb of the binary against this platform.
-    pub(crate) fn comanda(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(BINARY);
-        command
-            .args(arguments)
-            .arg("--data")
-            .arg(self.data())
-            .stdin(Stdio::null());
-        command.output().expect("the binary runs")
-    }
-
-    pub(crate) fn token(&self, arguments: &[&str]) -> String {
-        let output = self.comanda(&[&["token"], arguments].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
-    }
-
-    /// A client of this tenant with every right but operating the platform.
-    pub(crate) fn client(&self, tenant: &str) -> Client {
-        let scopes = ["orders:read", "orders:write", "catalog:write", "events:read"];
-        let mut arguments = vec!["--tenant", tenant];
-        for scope in scopes {
-            arguments.extend(["--scope", scope]);
-        }
-        Client::new(self.url(), &self.token(&arguments))
     }
 
     /// kill -9 of the platform's process. Its PostgreSQL lives on.
@@ -148,6 +127,30 @@ impl Platform {
     /// Processes of the platform's PostgreSQL that are alive.
     pub(crate) fn postgres_processes(&self) -> Vec<i32> {
         processes_of(&self.data())
+    }
+}
+
+impl Topology for Platform {
+    fn url(&self) -> &str {
+        &self.run.url
+    }
+
+    fn databases(&self) -> &Databases {
+        &self.run.databases
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.data()
+    }
+
+    fn comanda(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(BINARY);
+        command
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null());
+        command.output().expect("the binary runs")
     }
 }
 

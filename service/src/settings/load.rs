@@ -121,6 +121,10 @@ fn setting_of(variable: &str) -> Result<Option<String>, SettingsError> {
     if name.contains("__") {
         return Ok(Some(name.replace("__", ".")));
     }
+    // The one list that is in no section.
+    if name == "read_stores" {
+        return Ok(Some(name));
+    }
     // One underscore where two belong would otherwise be ignored in silence.
     let sections = [
         "http",

@@ -51,6 +51,9 @@ fn given_a_list_in_the_environment_when_loaded_then_it_is_read_as_in_the_file() 
     let settings = load("", &[("COMANDA_EVENT_STORE__SHARDS", shards)]).unwrap();
     assert_eq!(settings.event_store.shards[1].id, 1);
     assert_eq!(settings.event_store.shards[1].url.expose(), "postgres://a@h/1");
+    let stores = r#"[{name="main", url="postgres://a@h/r", replicas=[{name="one", url="postgres://a@g/r"}]}]"#;
+    let settings = load("", &[("COMANDA_READ_STORES", stores)]).unwrap();
+    assert_eq!(settings.read_stores[0].replicas[0].name, "one");
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! The cluster that `make cluster` starts, on disks that forget: several processes of each role, real
+//! Kafka, standbys, nginx.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use cluster::{Cluster, Config};
+use tempfile::TempDir;
+
+use super::platform::{BINARY, Databases};
+use super::topology::Topology;
+
+/// A running cluster, ended with everything of it when dropped.
+#[derive(Debug)]
+pub(crate) struct OnCluster {
+    /// Dropped before its folder.
+    pub(crate) cluster: Cluster,
+    url: String,
+    databases: Databases,
+    folder: TempDir,
+}
+
+/// Where `scripts/kafka-jars` puts them.
+fn jars() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/kafka/lib")
+}
+
+impl OnCluster {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts it, changed.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = TempDir::with_prefix("comanda-cluster-").expect("a folder");
+        // PostgreSQL runs as a user of its own under root and must be able to enter.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+        let mut config = Config::throwaway(folder.path().join("data"), BINARY, jars());
+        config.seed = true;
+        change(&mut config);
+        let cluster = Cluster::start(config).await.expect("the cluster starts");
+        let info = cluster.info().expect("what runs");
+        Self {
+            url: info.url,
+            databases: Databases {
+                shards: info.databases.shards,
+                read_store: info.databases.read_store,
+                replicas: info.databases.read_store_replicas,
+            },
+            cluster,
+            folder,
+        }
+    }
+
+    /// The binary with the cluster's settings and an environment of its own.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.cluster.comanda();
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Topology for OnCluster {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn databases(&self) -> &Databases {
+        &self.databases
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    fn comanda(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.args(["--url", &self.url]).output().expect("the binary runs")
+    }
+}
