@@ -87,6 +87,8 @@ pub(crate) struct Look {
 impl<F: Feed, L: Log> Feeder<F, L> {
     pub(crate) async fn run(mut self) {
         let mut compare = interval(Duration::from_millis(self.settings.reconcile_interval_ms));
+        // Two looks at once would take lag for loss.
+        compare.reset();
         let mut retry = Retry::new(&self.settings);
         self.look_first();
         while !self.shutdown.is_triggered() {

@@ -321,3 +321,55 @@ fn by_slot(batch: Vec<RecordedEvent>) -> BTreeMap<Slot, Vec<RecordedEvent>> {
     }
     slots
 }
+
+#[cfg(test)]
+mod tests {
+    use event_store::Ownership;
+
+    use super::*;
+
+    const SLOT: Slot = Slot(3);
+
+    fn head(incarnation: i32, at: i64) -> SlotHead {
+        SlotHead {
+            slot: SLOT,
+            slot_position: SlotPosition(at),
+            incarnation: Incarnation(incarnation),
+            ownership: Ownership(1),
+            owned: true,
+        }
+    }
+
+    /// What a look finds after an event of this incarnation was passed over at this position.
+    fn after(incarnation: i32, at: i64, head: &SlotHead) -> (Looked, Intake) {
+        let mut intake = Intake::default();
+        intake.await_look(SLOT);
+        intake.pass_over(SLOT, Incarnation(incarnation), SlotPosition(at));
+        (intake.looked(head), intake)
+    }
+
+    #[test]
+    fn given_nothing_passed_over_then_a_look_ends_the_waiting_and_that_is_all() {
+        let mut intake = Intake::default();
+        intake.await_look(SLOT);
+        assert_eq!(intake.looked(&head(1, 9)), Looked::Idly);
+        assert!(!intake.awaits_look());
+    }
+
+    #[test]
+    fn given_events_passed_over_then_the_log_is_read_up_to_them_unless_they_are_void() {
+        let upto = |at| Looked::PassedOver(SlotPosition(at));
+        assert_eq!(after(1, 12, &head(1, 9)).0, upto(12));
+        assert_eq!(after(1, 7, &head(1, 9)).0, upto(9));
+        assert_eq!(after(1, 12, &head(2, 9)).0, upto(9));
+    }
+
+    #[test]
+    fn given_an_incarnation_that_the_look_does_not_know_then_it_is_looked_at_once_more() {
+        let (looked, mut intake) = after(2, 6, &head(1, 5));
+        assert_eq!(looked, Looked::TooEarly);
+        assert!(intake.awaits_look());
+        assert_eq!(intake.looked(&head(1, 5)), Looked::PassedOver(SlotPosition(5)));
+        assert!(!intake.awaits_look());
+    }
+}

@@ -4,7 +4,9 @@ use event_store::{Slot, SlotPosition};
 use projector::{Consumer, Error, Stopped, ensure_generations};
 use service::health::Status;
 
-use crate::support::{ALL, Running, SHARD, eventually, expected, project, read_store, rows, samples, settings, start};
+use crate::support::{
+    ALL, Running, SHARD, eventually, expected, project, read_store, rows, samples, settings, start, start_given,
+};
 
 fn why_stopped(running: &Running, slot: Slot) -> Option<Stopped> {
     running.progress.shards().get(&SHARD)?.stopped.get(&slot).cloned()
@@ -165,6 +167,24 @@ async fn given_void_records_that_come_before_the_first_look_at_the_heads_then_th
     let running = start(Consumer::new(pool.clone(), settings()), &world.log);
     running.deliver(&void);
     running.deliver(&world.events());
+    running.reached(&ALL, &world.log).await;
+    running.stop().await;
+    assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_slots_whose_heads_cannot_be_looked_at_then_nothing_of_them_is_applied_until_they_can() {
+    let (pool, world) = (read_store().await, samples::busy_week());
+    world.log.set_away(true);
+    let consumer = Consumer::new(pool.clone(), settings());
+    let running = start_given(consumer, &world.log, Slot::all().collect());
+    running.deliver(&world.events());
+    eventually("the problem is shown", || async {
+        running.progress.shards().get(&SHARD).is_some_and(|it| it.log_problem)
+    })
+    .await;
+    assert_eq!(rows::count(&pool, "orders_g1.orders").await, 0);
+    world.log.set_away(false);
     running.reached(&ALL, &world.log).await;
     running.stop().await;
     assert_eq!(rows::all(&pool).await, expected::tables(&world.events()));

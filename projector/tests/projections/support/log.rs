@@ -26,6 +26,7 @@ struct Contents {
     heads: BTreeMap<Slot, (SlotPosition, Incarnation)>,
     branches: BTreeMap<Slot, Vec<(Incarnation, SlotPosition)>>,
     slow: bool,
+    away: bool,
 }
 
 impl MemoryLog {
@@ -134,6 +135,11 @@ impl MemoryLog {
         self.0.lock().expect("not poisoned").slow = true;
     }
 
+    /// The heads cannot be looked at, or can again.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.0.lock().expect("not poisoned").away = away;
+    }
+
     /// Events vanish, and nobody knows.
     pub(crate) fn truncate(&self, slot: Slot, to: SlotPosition) {
         let mut contents = self.0.lock().expect("not poisoned");
@@ -167,6 +173,9 @@ impl Log for MemoryLog {
             tokio::task::yield_now().await;
         }
         let contents = self.0.lock().expect("not poisoned");
+        if contents.away {
+            return Err(Error::ShardTimedOut(super::SHARD));
+        }
         let head = |(slot, (slot_position, incarnation)): (&Slot, &(SlotPosition, Incarnation))| Seen {
             head: SlotHead {
                 slot: *slot,
@@ -183,17 +192,30 @@ impl Log for MemoryLog {
 }
 
 /// Delivers the batches it is sent; silent when there are no more.
-pub(crate) struct ScriptedFeed(mpsc::UnboundedReceiver<Vec<RecordedEvent>>);
+pub(crate) struct ScriptedFeed {
+    batches: mpsc::UnboundedReceiver<Vec<RecordedEvent>>,
+    gained: Vec<Slot>,
+}
 
 impl ScriptedFeed {
     pub(crate) fn new(batches: mpsc::UnboundedReceiver<Vec<RecordedEvent>>) -> Self {
-        Self(batches)
+        let gained = vec![];
+        Self { batches, gained }
+    }
+
+    /// Says first that it was given these slots.
+    pub(crate) fn given(self, gained: Vec<Slot>) -> Self {
+        Self { gained, ..self }
     }
 }
 
 impl Feed for ScriptedFeed {
     async fn next(&mut self, _: usize) -> Result<Delivery, Error> {
-        match self.0.recv().await {
+        if !self.gained.is_empty() {
+            let (gained, lost) = (std::mem::take(&mut self.gained), vec![]);
+            return Ok(Delivery::Moved { gained, lost });
+        }
+        match self.batches.recv().await {
             Some(batch) => Ok(Delivery::Events(batch)),
             None => std::future::pending().await,
         }

@@ -10,7 +10,7 @@ pub(crate) mod site;
 
 use std::time::Duration;
 
-use event_store::{PositionToken, RecordedEvent, ShardId};
+use event_store::{PositionToken, RecordedEvent, ShardId, Slot};
 use projector::{Consumer, Progress};
 use service::Shutdown;
 use service::settings::ProjectorSettings;
@@ -75,10 +75,16 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(consumer: Consumer, log: &MemoryLog) -> Running {
+    start_given(consumer, log, vec![])
+}
+
+/// A consumer whose feed was given some slots only now.
+pub(crate) fn start_given(consumer: Consumer, log: &MemoryLog, gained: Vec<Slot>) -> Running {
     let (feed, batches) = mpsc::unbounded_channel();
     let (shutdown, log) = (Shutdown::new(), log.clone());
     let (progress, stop) = (consumer.progress().clone(), shutdown.clone());
-    let task = tokio::spawn(async move { consumer.consume(SHARD, ScriptedFeed::new(batches), log, stop).await });
+    let scripted = ScriptedFeed::new(batches).given(gained);
+    let task = tokio::spawn(async move { consumer.consume(SHARD, scripted, log, stop).await });
     Running {
         progress,
         feed,
