@@ -92,6 +92,12 @@ impl Keeper {
             });
         }
         self.work.topic.compare(&self.ends, &self.work.topic.ends().await?)?;
+        // Kafka answers. Where nothing waits to be published, nothing will show it later.
+        self.work.board.update(self.work.post.shard, |status| {
+            if status.head <= status.published {
+                status.trouble = None;
+            }
+        });
         let before = lease.position;
         let ended = Session::begin(&self.work, &mut self.desk, lease, &mut self.ends)?
             .run(stop)

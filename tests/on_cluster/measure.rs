@@ -1,6 +1,7 @@
 //! Figures of the cluster: from the commit of an order until every read model has it, through Kafka, at
 //! a steady rate; and what each process uses. `make chaos` does not run it; name it to run it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,7 @@ async fn order(client: &Client) -> Option<PositionToken> {
 async fn watch(read_store: String, mut samples: mpsc::UnboundedReceiver<(PositionToken, Instant)>) -> Vec<Duration> {
     let mut connection = PgConnection::connect(&read_store).await.expect("the read store");
     let (mut pending, mut passed, mut open) = (Vec::new(), Vec::new(), true);
-    let mut ticks = interval(Duration::from_millis(2));
+    let mut ticks = interval(Duration::from_millis(5));
     while open || !pending.is_empty() {
         ticks.tick().await;
         loop {
@@ -93,10 +94,12 @@ async fn watch(read_store: String, mut samples: mpsc::UnboundedReceiver<(Positio
                 }
             }
         }
+        let slots: BTreeSet<i32> = pending.iter().map(|(token, _)| i32::from(token.slot.0)).collect();
         let rows: Vec<(i32, i64)> = sqlx::query_as(
             "select slot, min(slot_position) from meta.checkpoints join meta.read_models using (read_model, generation)
-              where slot_position > 0 or read_model = 'orders' group by slot having max(slot_position) > 0",
+              where slot = any($1) group by slot",
         )
+        .bind(slots.into_iter().collect::<Vec<i32>>())
         .fetch_all(&mut connection)
         .await
         .expect("checkpoints");

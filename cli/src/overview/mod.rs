@@ -90,25 +90,23 @@ fn described(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Numbers as ranges: `0-255, 300`.
+/// Ascending numbers as ranges: `0-255, 300`; with a step where one is kept: `0-1020 by 4`.
 pub(crate) fn ranges(numbers: impl IntoIterator<Item = u16>) -> String {
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
-            _ => ranges.push((number, number)),
-        }
+    let numbers: Vec<u16> = numbers.into_iter().collect();
+    let mut shown: Vec<String> = Vec::new();
+    let mut rest = numbers.as_slice();
+    while let [first, others @ ..] = rest {
+        let step = others.first().map_or(0, |second| second - first);
+        let kept = rest.windows(2).take_while(|pair| pair[1] - pair[0] == step).count();
+        // Two numbers keep any step: say both, unless they follow one another.
+        let (text, taken) = match (step, kept) {
+            (1, 1..) => (format!("{first}-{}", rest[kept]), kept + 1),
+            (_, 2..) => (format!("{first}-{} by {step}", rest[kept]), kept + 1),
+            _ => (first.to_string(), 1),
+        };
+        shown.push(text);
+        rest = &rest[taken..];
     }
-    let shown: Vec<String> = ranges
-        .into_iter()
-        .map(|(first, last)| {
-            if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            }
-        })
-        .collect();
     shown.join(", ")
 }
 
@@ -122,5 +120,12 @@ mod tests {
         assert_eq!(ranges([7]), "7");
         assert_eq!(ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");
         assert_eq!(ranges([u16::MAX]), "65535");
+    }
+
+    #[test]
+    fn numbers_that_keep_a_step_are_shown_with_it() {
+        assert_eq!(ranges((0..1024).step_by(4)), "0-1020 by 4");
+        assert_eq!(ranges([0, 4, 9]), "0, 4, 9");
+        assert_eq!(ranges([0, 4, 8, 9, 10]), "0-8 by 4, 9-10");
     }
 }

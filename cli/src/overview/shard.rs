@@ -15,6 +15,8 @@ pub(crate) struct ShardView {
     pub(crate) problem: Option<String>,
     /// The owned slots, as ranges.
     pub(crate) slots: String,
+    /// How many those are.
+    pub(crate) owned: usize,
     /// Events in the log of the slots it owns.
     pub(crate) events: i64,
     /// The highest incarnation among its slots.
@@ -52,6 +54,7 @@ pub(super) async fn look(id: i16, url: &str, topic: &str) -> (ShardView, Vec<Hea
                 state: "unreachable".to_owned(),
                 problem: Some(problem),
                 slots: String::new(),
+                owned: 0,
                 events: 0,
                 incarnation: 0,
                 standbys: 0,
@@ -93,6 +96,7 @@ async fn read(id: i16, url: &str, topic: &str) -> Result<(ShardView, Vec<Head>),
         state: if in_recovery { "standby".to_owned() } else { state },
         problem: None,
         slots: ranges(heads.iter().map(|head| head.slot.0)),
+        owned: heads.len(),
         events: heads.iter().map(|head| head.position.0).sum(),
         incarnation: heads.iter().map(|head| head.incarnation.0).max().unwrap_or_default(),
         standbys,
