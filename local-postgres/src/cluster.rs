@@ -39,7 +39,11 @@ impl Layout {
         let mode = if *account == Account::Ourselves { 0o700 } else { 0o755 };
         let missing: Vec<&Path> = folder.ancestors().take_while(|it| !it.exists()).collect();
         for &new in missing.iter().rev() {
-            std::fs::create_dir(new).map_err(Error::io("create the folder", new))?;
+            match std::fs::create_dir(new) {
+                // Another server beside this one was quicker with a folder of both.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(Error::io("create the folder", new))?,
+            }
             std::fs::set_permissions(new, Permissions::from_mode(mode)).map_err(Error::io("open up", new))?;
         }
         let folder = folder.canonicalize().map_err(Error::io("open the folder", &folder))?;
