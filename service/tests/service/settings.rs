@@ -123,7 +123,7 @@ fn given_secrets_when_settings_are_shown_in_any_way_then_none_appears() {
     let content = r#"
         [control]
         url = "postgres://comanda:s3cret@db/control?password=s3cret"
-        [read_store]
+        [[read_stores]]
         url = "host=db password=s3cret"
         [[auth.keys]]
         algorithm = "HS256"
