@@ -1,6 +1,6 @@
 //! Many clients at once: nothing lost, nothing doubled, no gap.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) async fn assert_guarantees(platform: &dyn Topology, load: &Load) {
     load.repeat(97).await;
 }
 
-/// Acknowledged orders that the log does not hold exactly once.
+/// Acknowledged orders that the log does not hold exactly once, and acknowledged changes that it lacks.
 pub(crate) async fn missing(load: &Load, log: &Log) -> Vec<String> {
     let acknowledged: BTreeSet<(String, String)> = load
         .journal
@@ -51,10 +51,30 @@ pub(crate) async fn missing(load: &Load, log: &Log) -> Vec<String> {
             (tenant, id.to_string())
         })
         .collect();
-    acknowledged
+    let lost = acknowledged
         .iter()
         .filter(|order| log.created.get(*order) != Some(&1))
-        .map(|order| format!("{order:?} is stored {} times", log.created.get(order).unwrap_or(&0)))
+        .map(|order| format!("{order:?} is stored {} times", log.created.get(order).unwrap_or(&0)));
+    lost.chain(missing_changes(load, log)).collect()
+}
+
+/// Orders of which the log holds fewer changes than were acknowledged.
+fn missing_changes(load: &Load, log: &Log) -> Vec<String> {
+    let mut changes: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for intent in load.journal.settled_as(200) {
+        let order = intent
+            .path
+            .trim_start_matches("/v1/orders/")
+            .trim_end_matches("/status");
+        *changes
+            .entry((load.names[intent.tenant].clone(), order.to_owned()))
+            .or_default() += 1;
+    }
+    let version = |order| log.orders.get(order).map_or(0, |row| row.version);
+    changes
+        .iter()
+        .filter(|(order, count)| version(order) <= **count)
+        .map(|(order, count)| format!("{order:?} is at version {} after {count} changes", version(order)))
         .collect()
 }
 
