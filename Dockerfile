@@ -3,7 +3,7 @@
 
 FROM rust:1-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends cmake g++ libssl-dev pkg-config \
+    && apt-get install -y --no-install-recommends cmake g++ libcurl4-openssl-dev libssl-dev libzstd-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

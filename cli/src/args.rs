@@ -12,6 +12,7 @@ use crate::verbs::import::ImportArgs;
 use crate::verbs::migrate::MigrateArgs;
 use crate::verbs::orders::OrdersArgs;
 use crate::verbs::roles::RoleArgs;
+use crate::verbs::seed::SeedArgs;
 use crate::verbs::shards::ShardsArgs;
 use crate::verbs::status::StatusArgs;
 use crate::verbs::token::TokenArgs;
@@ -64,6 +65,21 @@ struct Global {
     output: Format,
 }
 
+/// What the help of every role says.
+macro_rules! role_help {
+    ($role:literal, $port:literal) => {
+        concat!(
+            "Examples:\n  comanda ",
+            $role,
+            " --config cluster.toml --port ",
+            $port,
+            "\n\nHealth and metrics are served on the same port. SIGTERM drains and stops in good order; a \
+             second\nsignal stops at once.\n\nExit codes: 0 stopped as asked; 1 could not start or go on; 2 \
+             usage; 130 interrupted while starting."
+        )
+    };
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Up(UpArgs),
@@ -71,58 +87,31 @@ pub(crate) enum Verb {
     ///
     /// One role of a cluster, from its settings file. Any number may run; each appends to every shard
     /// and never waits for Kafka or a read store.
-    #[command(after_help = "\
-Examples:
-  comanda command-api --config cluster.toml --port 8081
-
-Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
-signal stops at once.
-
-Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    #[command(after_help = role_help!("command-api", "8081"))]
     CommandApi(RoleArgs),
     /// Publish the log to Kafka
     ///
     /// One role of a cluster, from its settings file. Any number may run; they share the shards, and one
     /// that dies is replaced by the others within relay.lease_ms.
-    #[command(after_help = "\
-Examples:
-  comanda relay --config cluster.toml --port 8082
-
-Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
-signal stops at once.
-
-Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    #[command(after_help = role_help!("relay", "8082"))]
     Relay(RoleArgs),
     /// Keep the read models of one read store
     ///
     /// One role of a cluster, from its settings file. With projector.feed = "kafka" any number may run
     /// and share the topic's partitions; projector.read_store says which store they write.
-    #[command(after_help = "\
-Examples:
-  comanda projector --config cluster.toml --port 8083
-
-Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
-signal stops at once.
-
-Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    #[command(after_help = role_help!("projector", "8083"))]
     Projector(RoleArgs),
     /// Serve queries: GraphQL from the read stores and their standbys
     ///
     /// One role of a cluster, from its settings file. Any number may run.
-    #[command(after_help = "\
-Examples:
-  comanda query-api --config cluster.toml --port 8084
-
-Health and metrics are served on the same port. SIGTERM drains and stops in good order; a second
-signal stops at once.
-
-Exit codes: 0 stopped as asked; 1 could not start or go on; 2 usage; 130 interrupted while starting.")]
+    #[command(after_help = role_help!("query-api", "8084"))]
     QueryApi(RoleArgs),
     Migrate(MigrateArgs),
     Status(StatusArgs),
     Doctor(DoctorArgs),
     Shards(ShardsArgs),
     Events(EventsArgs),
+    Seed(SeedArgs),
     Token(TokenArgs),
     Import(Box<ImportArgs>),
     Orders(OrdersArgs),

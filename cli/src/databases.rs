@@ -1,15 +1,21 @@
 //! The platform's databases: where they are, and their schemas.
 
 use event_store::{ShardId, ShardOptions};
+use std::time::Duration;
+
 use futures::future::try_join_all;
 use local_postgres::Server;
 use migrations::{Database, MigrateError, Report, SchemaError};
 use service::Settings;
 use service::settings::{DatabaseUrl, ReadStoreSettings, ShardSettings};
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::timeout;
 
 use crate::exit::Failure;
 use crate::run_file::DatabaseUrls;
+
+/// How long a database may take to take a connection, or to answer a small question.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Shards of a local platform.
 const LOCAL_SHARDS: i16 = 4;
@@ -35,6 +41,8 @@ pub(crate) struct Target<'a> {
 pub(crate) enum DatabaseError {
     #[error("cannot connect to the database {name}")]
     Connect { name: String, source: sqlx::Error },
+    #[error("the database {name} does not answer")]
+    NoAnswer { name: String },
     #[error("the database {name} was not migrated")]
     Migrate { name: String, source: MigrateError },
     #[error("the shards were not given their slots")]
@@ -101,6 +109,19 @@ impl Databases {
             shards: (0..).zip(urls.shards).collect(),
             read_stores: vec![ReadStoreSettings::main(DatabaseUrl::new(urls.read_store))],
         }
+    }
+
+    /// The same, and the shards that only the control database knows. Where it does not answer, or
+    /// was never migrated, those of the settings are all that is known.
+    pub(crate) async fn with_registered(mut self) -> Self {
+        let known = async {
+            let mut control = PgConnection::connect(&self.control).await.ok()?;
+            event_store::all_shards(&mut control, &self.shard_options()).await.ok()
+        };
+        if let Ok(Some(all)) = timeout(PATIENCE, known).await {
+            self.shards = all.into_iter().map(|shard| (shard.id.0, shard.url)).collect();
+        }
+        self
     }
 
     /// The URLs, as other verbs find them.
@@ -200,15 +221,16 @@ impl Databases {
 }
 
 impl Target<'_> {
+    /// Bounded: a server that hangs takes connections and never answers.
     async fn connect(&self) -> Result<PgConnection, DatabaseError> {
-        let failed = |source| DatabaseError::Connect {
-            name: self.name.clone(),
-            source,
-        };
-        PgConnection::connect(self.url).await.map_err(failed)
+        let name = || self.name.clone();
+        match timeout(PATIENCE, PgConnection::connect(self.url)).await {
+            Ok(connected) => connected.map_err(|source| DatabaseError::Connect { name: name(), source }),
+            Err(_) => Err(DatabaseError::NoAnswer { name: name() }),
+        }
     }
 
-    async fn migrate(&self) -> Result<Report, DatabaseError> {
+    pub(crate) async fn migrate(&self) -> Result<Report, DatabaseError> {
         let mut connection = self.connect().await?;
         let report = migrations::migrate(self.kind, &mut connection)
             .await
@@ -223,7 +245,10 @@ impl Target<'_> {
     /// Whether the schema is the one this binary was built for.
     pub(crate) async fn check(&self) -> Result<Result<(), SchemaError>, DatabaseError> {
         let mut connection = self.connect().await?;
-        let state = migrations::check(self.kind, &mut connection).await;
+        let state = timeout(PATIENCE, migrations::check(self.kind, &mut connection)).await;
+        let state = state.map_err(|_| DatabaseError::NoAnswer {
+            name: self.name.clone(),
+        })?;
         close(connection).await;
         Ok(state)
     }
@@ -231,7 +256,7 @@ impl Target<'_> {
 
 async fn close(connection: PgConnection) {
     // What was asked is answered; a connection that breaks while it is closed is closed.
-    let _ = connection.close().await;
+    let _ = timeout(PATIENCE, connection.close()).await;
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod process;
 mod registry;
 mod rest;
 mod run_file;
+mod seed;
 mod signing;
 mod terminal;
 mod verbs;
@@ -23,7 +24,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Verb};
 use crate::exit::{Exit, Failure};
-use crate::registry::Role;
+use crate::verbs::roles::Role;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,6 +51,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Doctor(args) => verbs::doctor::run(&context, args).await,
         Verb::Shards(args) => verbs::shards::run(&context, args).await,
         Verb::Events(args) => verbs::events::run(&context, args).await,
+        Verb::Seed(args) => verbs::seed::run(&context, args).await,
         Verb::Token(args) => verbs::token::run(&context, args),
         Verb::Import(args) => verbs::import::run(&context, *args).await,
         Verb::Orders(args) => verbs::orders::run(&context, args).await,

@@ -72,11 +72,13 @@ impl Platform {
     }
 }
 
-/// The databases of the platform that the settings describe, else of the one that runs in the data
-/// folder; with its settings.
-pub(crate) fn databases(context: &Context) -> Result<(Settings, Databases), Failure> {
+/// The databases of the platform that the settings describe, shards that were added since included;
+/// else of the one that runs in the data folder. With its settings.
+pub(crate) async fn databases(context: &Context) -> Result<(Settings, Databases), Failure> {
     let mut settings = context.settings().load().map_err(Failure::usage)?;
     if let Some(databases) = Databases::configured(&settings)? {
+        let databases = databases.with_registered().await;
+        databases.fill(&mut settings);
         return Ok((settings, databases));
     }
     let data = data_folder(context);

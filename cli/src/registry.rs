@@ -5,6 +5,7 @@
 //! and is merely not seen; one that is killed is no longer shown as present after [`PRESENT`], by
 //! the database's clock.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::Timestamp;
@@ -20,28 +21,6 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How long a process counts as present after it was last heard of.
 const PRESENT: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What a process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Up,
-    CommandApi,
-    Relay,
-    Projector,
-    QueryApi,
-}
-
-impl Role {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::CommandApi => "command-api",
-            Self::Relay => "relay",
-            Self::Projector => "projector",
-            Self::QueryApi => "query-api",
-        }
-    }
-}
 
 /// A process as the control database knows it.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -68,7 +47,7 @@ pub(crate) async fn processes(control: &mut PgConnection) -> Result<Vec<Register
 }
 
 /// Has this process written down as long as it runs.
-pub(crate) fn announce(process: &Process, role: Role) -> Result<(), Failure> {
+pub(crate) fn announce(process: &Process, role: &'static str) -> Result<(), Failure> {
     let control = process.settings.control.url.expose().to_owned();
     if control.is_empty() {
         return Ok(());
@@ -78,7 +57,7 @@ pub(crate) fn announce(process: &Process, role: Role) -> Result<(), Failure> {
         id: edge::fresh_id(),
         role,
         name: format!("{}:{}", host(), std::process::id()),
-        url: format!("http://{}", process.address()?),
+        url: format!("http://{}", reachable(process.address()?)),
         started_at: edge::now(),
     };
     let stop = process.behind.clone();
@@ -107,7 +86,7 @@ pub(crate) fn announce(process: &Process, role: Role) -> Result<(), Failure> {
 struct Entry {
     control: String,
     id: Uuid,
-    role: Role,
+    role: &'static str,
     name: String,
     url: String,
     started_at: Timestamp,
@@ -123,7 +102,7 @@ impl Entry {
              ON CONFLICT (process) DO UPDATE SET present_until = excluded.present_until",
         )
         .bind(self.id)
-        .bind(self.role.as_str())
+        .bind(self.role)
         .bind(&self.name)
         .bind(&self.url)
         .bind(env!("CARGO_PKG_VERSION"))
@@ -147,7 +126,28 @@ impl Entry {
     }
 }
 
+/// Where others reach what listens there: an address that stands for all of them is of no use.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("{}:{}", host(), address.port())
+    } else {
+        address.to_string()
+    }
+}
+
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_listener_on_every_address_then_the_hosts_name_is_shown() {
+        assert_eq!(reachable(([127, 0, 0, 1], 80).into()), "127.0.0.1:80");
+        assert_eq!(reachable(([0, 0, 0, 0], 80).into()), format!("{}:80", host()));
+        assert!(!host().is_empty());
+    }
 }

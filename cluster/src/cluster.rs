@@ -14,7 +14,7 @@ use crate::postgres::Servers;
 use crate::process::Process;
 use crate::settings::{TOPIC, Topology};
 use crate::watch::Watcher;
-use crate::{Error, Gateway, Memory, Postgres, leftovers, memory, nginx, ports, ready, secrets, seed};
+use crate::{Error, Gateway, Memory, Postgres, leftovers, memory, nginx, ports, ready, secrets};
 
 /// Until every process is ready, with whatever it has to catch up with.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -76,7 +76,7 @@ impl Cluster {
         };
         cluster.start_processes().await?;
         if cluster.config.seed {
-            seed::seed(&cluster.url(), &cluster.token("dev").await?).await?;
+            cluster.seed().await?;
         }
         cluster.await_ready().await?;
         cluster.write_info()?;
@@ -187,6 +187,14 @@ impl Cluster {
         let mut command = self.comanda();
         command.args(["token", "--tenant", tenant]);
         run(command).await.map_err(|output| Error::Token { output })
+    }
+
+    /// The tenant `dev`, as `comanda seed` makes it.
+    async fn seed(&self) -> Result<(), Error> {
+        let mut command = self.comanda();
+        command.args(["seed", "--url", &self.url()]);
+        let seeded = run(command).await;
+        seeded.map(|_| ()).map_err(|output| Error::Seed { output })
     }
 
     /// The binary with this cluster's settings; a verb is to be added.

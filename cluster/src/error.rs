@@ -44,8 +44,8 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error("HTTP failed")]
     Http(#[from] reqwest::Error),
-    #[error("{path} was refused: {answer}")]
-    Refused { path: String, answer: String },
+    #[error("the tenant dev was not seeded: {output}")]
+    Seed { output: String },
     #[error("{} is not what this version writes", path.display())]
     Info {
         path: PathBuf,

@@ -33,7 +33,6 @@ mod postgres;
 mod process;
 mod ready;
 mod secrets;
-mod seed;
 mod settings;
 mod watch;
 

@@ -37,6 +37,8 @@ impl Gateway {
         TEMPLATE
             .replace("${COMMAND_API_SERVERS}", &servers(&self.command_apis))
             .replace("${QUERY_API_SERVERS}", &servers(&self.query_apis))
+            // Addresses here are numbers.
+            .replace("${RESOLVER}", "")
             .replace("${LISTEN}", &self.listen.to_string())
     }
 }
@@ -44,7 +46,7 @@ impl Gateway {
 fn servers(ports: &[u16]) -> String {
     let lines = ports
         .iter()
-        .map(|port| format!("server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;"));
+        .map(|port| format!("server 127.0.0.1:{port} max_fails=3 fail_timeout=2s;"));
     lines.collect::<Vec<_>>().join("\n    ")
 }
 
@@ -76,7 +78,7 @@ mod tests {
             .filter(|line| !line.trim_start().starts_with('#'))
             .collect();
         assert!(!body.contains("${"), "{text}");
-        assert!(text.contains("server 127.0.0.1:2 max_fails=1"), "{text}");
+        assert!(text.contains("server 127.0.0.1:2 max_fails=3"), "{text}");
         assert!(text.contains("listen 127.0.0.1:8080 "), "{text}");
     }
 }

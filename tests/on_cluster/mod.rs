@@ -8,6 +8,7 @@ mod planted;
 mod topic;
 mod witness;
 
+use std::future::Future;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::crash::differences_after_two_projectors;
 use crate::support::checker::Log;
 use crate::support::cluster::OnCluster;
+use crate::support::eventually;
 use crate::support::load::Load;
 use crate::support::topology::Topology;
 use crate::{concurrency, import, journey, refusals, tenants};
@@ -23,42 +25,73 @@ use crate::{concurrency, import, journey, refusals, tenants};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_suite_passes_on_the_cluster() {
     let on = OnCluster::start().await;
-    say("an order from REST to GraphQL");
-    journey::an_order(&on).await;
-    say("bad orders");
-    refusals::bad_orders(&on).await;
-    say("transitions");
-    refusals::transitions(&on).await;
-    say("forged tokens");
-    refusals::forged_tokens(&on).await;
-    say("strangers");
-    tenants::strangers(&on).await;
-    say("an import with bad lines");
-    import::bad_lines(&on).await;
-    say("the published orders");
-    import::published(&on).await;
-    say("fifty writers");
-    concurrency::fifty_writers(&on).await;
-    say("ten thousand orders");
-    concurrency::ten_thousand_orders(&on).await;
-    say("a shard tail beside the group");
-    assert_eq!(differences_after_two_projectors(&on, None).await, Vec::<String>::new());
-    say("status, doctor and events");
-    the_tools_see_everything(&on).await;
-    say("a fresh group");
-    a_fresh_group_catches_up(&on).await;
-    say("every event is in the topic");
-    topic::assert_complete(&on).await;
-    say("a shard away");
-    outages::a_shard_refuses_its_own_tenants_only(&on).await;
-    say("the read stores away");
-    outages::without_read_stores_only_queries_are_refused(&on).await;
-    say("Kafka away");
-    outages::without_kafka_nobody_is_refused(&on).await;
+    step("an order from REST to GraphQL", journey::an_order(&on)).await;
+    step("bad orders", refusals::bad_orders(&on)).await;
+    step("transitions", refusals::transitions(&on)).await;
+    step("forged tokens", refusals::forged_tokens(&on)).await;
+    step("strangers", tenants::strangers(&on)).await;
+    step("an import with bad lines", import::bad_lines(&on)).await;
+    step("the published orders", import::published(&on)).await;
+    step("fifty writers", concurrency::fifty_writers(&on)).await;
+    step("ten thousand orders", concurrency::ten_thousand_orders(&on)).await;
+    step("a shard tail beside the group", a_tail_beside_the_group(&on)).await;
+    step("status, doctor and events", the_tools_see_everything(&on)).await;
+    step("a fresh group", a_fresh_group_catches_up(&on)).await;
+    step("every event is in the topic", topic::assert_complete(&on)).await;
+    step("a shard is added", a_shard_is_added(&on)).await;
+    step("a shard away", outages::a_shard_refuses_its_own_tenants_only(&on)).await;
+    step(
+        "a shard hangs at the start",
+        outages::a_process_starts_though_a_shard_hangs(&on),
+    )
+    .await;
+    step(
+        "the read stores away",
+        outages::without_read_stores_only_queries_are_refused(&on),
+    )
+    .await;
+    step("Kafka away", outages::without_kafka_nobody_is_refused(&on)).await;
+}
+
+async fn step(what: &str, scenario: impl Future<Output = ()>) {
+    say(what);
+    scenario.await;
 }
 
 pub(crate) fn say(what: &str) {
     println!("on the cluster: {what}");
+}
+
+async fn a_tail_beside_the_group(on: &OnCluster) {
+    assert_eq!(differences_after_two_projectors(on, None).await, Vec::<String>::new());
+}
+
+/// Running processes learn it, without a restart.
+async fn a_shard_is_added(on: &OnCluster) {
+    let server = on.cluster.postgres("shards-b").expect("the server");
+    server.ensure_database("shard_4").await.expect("created");
+    let file = on.folder().join("shard-4-url");
+    std::fs::write(&file, server.url("shard_4")).expect("written");
+    let arguments = ["shards", "add", "--shard", "4", "--url-file"];
+    let added = on.comanda(&[&arguments[..], &[file.to_str().expect("a path")]].concat());
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    for name in ["command-api-1", "command-api-2", "relay-1", "projector-3"] {
+        let url = format!("{}/health", on.cluster.process(name).expect("the process").url());
+        eventually(Duration::from_secs(20), || async {
+            let answer = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            let health = answer.text().await.map_err(|error| error.to_string())?;
+            // All of them; or by name, since these databases forget what a power cut interrupts.
+            if health.contains("5 shards") || health.contains("3, 4") {
+                Ok(())
+            } else {
+                Err(format!("{name}: {health}"))
+            }
+        })
+        .await;
+    }
+    let listed = on.comanda(&["shards", "list", "-o", "json"]);
+    let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(listed.len(), 5, "{listed:?}");
 }
 
 async fn the_tools_see_everything(on: &OnCluster) {

@@ -77,6 +77,29 @@ pub(crate) async fn a_shard_refuses_its_own_tenants_only(on: &OnCluster) {
     until_all("after the shard is back", &load.clients, 201).await;
 }
 
+/// A process that starts while a shard's server takes connections and never answers serves the others.
+pub(crate) async fn a_process_starts_though_a_shard_hangs(on: &OnCluster) {
+    let load = Load::prepare(on, "hang", 12).await;
+    let theirs = lies_on(on, &[2, 3], &load.names).await;
+    let server = on.cluster.postgres("shards-b").expect("the server");
+    server.freeze();
+    for name in ["command-api-1", "command-api-2"] {
+        on.cluster
+            .process(name)
+            .expect("the process")
+            .restart()
+            .await
+            .expect("started");
+    }
+    for (client, theirs) in load.clients.iter().zip(&theirs) {
+        let answer = order(client).await;
+        let expected = if *theirs { 503 } else { 201 };
+        assert_eq!(answer.status, expected, "{}", answer.body);
+    }
+    server.thaw();
+    until_all("after the shard answers", &load.clients, 201).await;
+}
+
 pub(crate) async fn without_read_stores_only_queries_are_refused(on: &OnCluster) {
     let load = Load::prepare(on, "blind", 4).await;
     let servers = ["read-0", "read-1", "read-2"].map(|name| on.cluster.postgres(name).expect("the server"));

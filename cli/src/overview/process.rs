@@ -33,11 +33,21 @@ pub(super) async fn look(control: &str) -> Option<Vec<ProcessView>> {
     };
     let found = within(read).await.ok()?;
     let client = reqwest::Client::builder().timeout(HEALTH_PATIENCE).build().ok()?;
-    Some(futures::future::join_all(found.into_iter().map(|process| view(&client, process))).await)
+    let successors: Vec<String> = found.iter().filter(|it| it.present).map(|it| it.url.clone()).collect();
+    // One that is gone may have a successor at its address, whose answer is not its own.
+    let replaced = |process: &Registered| !process.present && successors.contains(&process.url);
+    let views = found.into_iter().map(|process| {
+        let asked = !replaced(&process);
+        view(&client, process, asked)
+    });
+    Some(futures::future::join_all(views).await)
 }
 
-async fn view(client: &reqwest::Client, process: Registered) -> ProcessView {
-    let report = ask(client, &process.url).await;
+async fn view(client: &reqwest::Client, process: Registered, asked: bool) -> ProcessView {
+    let report = match asked {
+        true => ask(client, &process.url).await,
+        false => None,
+    };
     let (state, problems) = match report {
         Some(report) => read(&report),
         None if process.present => ("unreachable".to_owned(), vec![]),

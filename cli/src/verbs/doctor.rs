@@ -81,7 +81,7 @@ impl Finding {
 }
 
 pub(crate) async fn run(context: &Context, DoctorArgs {}: DoctorArgs) -> Result<Exit, Failure> {
-    let (settings, databases) = platform::databases(context)?;
+    let (settings, databases) = platform::databases(context).await?;
     let (overview, mut findings) = tokio::join!(Overview::look(&settings, &databases), schemas(&databases));
     findings.extend(overview.shards.iter().map(of_shard));
     findings.extend(of_slots(&overview.shards));

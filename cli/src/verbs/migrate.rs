@@ -34,6 +34,7 @@ pub(crate) struct MigrateArgs {
 pub(crate) async fn run(context: &Context, args: MigrateArgs) -> Result<Exit, Failure> {
     let settings = context.settings().load().map_err(Failure::usage)?;
     if let Some(databases) = Databases::configured(&settings)? {
+        let databases = databases.with_registered().await;
         return work_on(context, &args, &databases).await;
     }
     let data = platform::data_folder(context);

@@ -6,6 +6,7 @@ pub(crate) mod import;
 pub(crate) mod migrate;
 pub(crate) mod orders;
 pub(crate) mod roles;
+pub(crate) mod seed;
 pub(crate) mod shards;
 pub(crate) mod status;
 pub(crate) mod token;

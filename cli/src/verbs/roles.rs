@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use event_store::EventStore;
+use futures::future::join_all;
 use migrations::{Database, SchemaError};
 use service::Settings;
 use tokio::time::sleep;
@@ -16,10 +17,30 @@ use crate::databases::Target;
 use crate::exit::{Exit, Failure};
 use crate::parts::{self, PartError, Parts};
 use crate::process::{Process, start_logging};
-use crate::registry::{self, Role};
+use crate::registry;
 use crate::signing;
 
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What a process of a cluster does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    CommandApi,
+    Relay,
+    Projector,
+    QueryApi,
+}
+
+impl Role {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::CommandApi => "command-api",
+            Self::Relay => "relay",
+            Self::Projector => "projector",
+            Self::QueryApi => "query-api",
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct RoleArgs {
@@ -40,7 +61,7 @@ pub(crate) async fn run(context: &Context, role: Role, args: RoleArgs) -> Result
     let begin = async |process: &Process| {
         check_schemas(role, &process.settings).await?;
         let parts = begin(role, process).await?;
-        registry::announce(process, role)?;
+        registry::announce(process, role.as_str())?;
         Ok(parts)
     };
     let announce = async |address| {
@@ -52,7 +73,6 @@ pub(crate) async fn run(context: &Context, role: Role, args: RoleArgs) -> Result
 
 async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
     Ok(match role {
-        Role::Up => parts::all(process).await?,
         Role::CommandApi => {
             let store = log(process).await?;
             let verifier = parts::verifier(process)?;
@@ -131,8 +151,10 @@ fn require(role: Role, settings: &Settings) -> Result<(), Failure> {
 
 /// Refuses databases of another schema. One that does not answer is waited for later.
 async fn check_schemas(role: Role, settings: &Settings) -> Result<(), Failure> {
-    for target in targets(role, settings)? {
-        match target.check().await {
+    let targets = targets(role, settings)?;
+    let checks = join_all(targets.iter().map(Target::check)).await;
+    for (target, check) in targets.iter().zip(checks) {
+        match check {
             Ok(Ok(())) => {}
             Ok(Err(SchemaError::Unreadable { .. })) | Err(_) => {
                 tracing::warn!(database = target.name, "cannot check the schema now");
@@ -157,7 +179,7 @@ fn targets(role: Role, settings: &Settings) -> Result<Vec<Target<'_>>, Failure> 
     let stores = match role {
         Role::Projector => vec![parts::written(settings)?],
         Role::QueryApi => settings.read_stores.iter().collect(),
-        Role::Up | Role::CommandApi | Role::Relay => vec![],
+        Role::CommandApi | Role::Relay => vec![],
     };
     targets.extend(stores.into_iter().map(|store| Target {
         name: format!("read_store {}", store.name),

@@ -24,7 +24,7 @@ Exit codes: 0 shown, whatever the state; 1 there is no platform to look at; 2 us
 pub(crate) struct StatusArgs {}
 
 pub(crate) async fn run(context: &Context, StatusArgs {}: StatusArgs) -> Result<Exit, Failure> {
-    let (settings, databases) = platform::databases(context)?;
+    let (settings, databases) = platform::databases(context).await?;
     if context.format == Format::Csv {
         return Err(Failure::usage("status is more than one table: use -o table or -o json"));
     }

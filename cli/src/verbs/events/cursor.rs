@@ -13,12 +13,24 @@ impl Reached {
     }
 
     /// Notes the event. `false`: it was here before.
+    ///
+    /// Where a later incarnation goes back, the slot's shard was restored or promoted, and what came
+    /// beyond is void. How far back it goes, only the shard knows, so what comes then counts as new.
     pub(super) fn pass(&mut self, event: &RecordedEvent) -> bool {
         let token = event.token();
-        let new = self.0.get(&event.slot).is_none_or(|reached| {
-            (reached.incarnation, reached.slot_position) < (token.incarnation, token.slot_position)
-                && reached.slot_position < token.slot_position
-        });
+        let Some(reached) = self.0.get(&event.slot) else {
+            self.0.insert(event.slot, token);
+            return true;
+        };
+        let goes_back = token.slot_position <= reached.slot_position;
+        let new = token.incarnation > reached.incarnation || (token.incarnation == reached.incarnation && !goes_back);
+        if new && goes_back {
+            eprintln!(
+                "note: slot {} begins incarnation {} at position {}; what was printed from there on is void, or comes \
+                 again",
+                event.slot, token.incarnation, token.slot_position
+            );
+        }
         if new {
             self.0.insert(event.slot, token);
         }

@@ -29,7 +29,7 @@ pub(super) struct RepublishArgs {
 }
 
 pub(super) async fn run(context: &Context, args: RepublishArgs) -> Result<Exit, Failure> {
-    let (settings, databases) = platform::databases(context)?;
+    let (settings, databases) = platform::databases(context).await?;
     let topic = &settings.kafka.topic.name;
     let unknown = |id: &&i16| !databases.shards().iter().any(|(shard, _)| shard == *id);
     if let Some(id) = args.shards.iter().find(unknown) {

@@ -1,5 +1,7 @@
 //! `comanda events tail`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use domain::{EventType, StreamId, TenantId};
 use event_store::{Cursor, EventStore, FollowFilter, RecordedEvent, SlotPosition};
@@ -14,6 +16,9 @@ use crate::output::Format;
 use crate::{parts, platform};
 
 const PAGE: usize = 500;
+const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait for more before what was printed is shown, or the end is looked for.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Print events as they are in the log, and follow it
 ///
@@ -25,10 +30,10 @@ const PAGE: usize = 500;
 Examples:
   comanda events tail
   comanda events tail --tenant dev --type OrderCreated --follow
-  comanda events tail --from kafka --config cluster.toml | jq .payload
+  comanda events tail --from kafka --config cluster.toml -o ndjson | jq .payload
   comanda events tail --tenant dev -o json > dev.json
 
-One JSON object a line; -o table and -o csv show the envelope without the payload.
+-o ndjson prints one JSON object a line; tables and CSV show the envelope without the payload.
 
 Exit codes: 0 read to the end; 1 the log or Kafka cannot be read; 2 usage; 130 interrupted: the cursor
 is on stderr.")]
@@ -75,7 +80,7 @@ fn parse_type(text: &str) -> Result<EventType, String> {
 }
 
 pub(super) async fn run(context: &Context, args: TailArgs) -> Result<Exit, Failure> {
-    let (settings, _) = platform::databases(context)?;
+    let (settings, _) = platform::databases(context).await?;
     let mut out = Printer::new(context, args.after.as_ref())?;
     let interrupted = tokio::signal::ctrl_c();
     let read = async {
@@ -92,12 +97,13 @@ pub(super) async fn run(context: &Context, args: TailArgs) -> Result<Exit, Failu
             }
         }
     };
-    let exit = tokio::select! {
-        done = read => { done?; Exit::Done }
-        _ = interrupted => Exit::Interrupted,
+    let read = tokio::select! {
+        done = read => done.map(|()| Exit::Done),
+        _ = interrupted => Ok(Exit::Interrupted),
     };
+    // Whatever ended it: what was printed is complete, and the cursor goes on from there.
     out.finish()?;
-    Ok(exit)
+    read
 }
 
 /// Without `follow`, up to where every slot stood at the start.
@@ -119,15 +125,22 @@ async fn from_shards(store: &EventStore, args: &TailArgs, out: &mut Printer<'_>)
             return Ok(());
         }
         // Without a filter something always comes until the end; with one, ask again for the cursor.
-        let next = tokio::time::timeout(std::time::Duration::from_millis(200), follow.next(PAGE)).await;
+        let next = tokio::time::timeout(QUIET, follow.next(PAGE)).await;
         match next {
-            Ok(events) => {
-                for event in events.map_err(Failure::failed)? {
-                    if !out.print(&event)? {
+            Ok(Ok(events)) => {
+                for event in events {
+                    if !out.take(&event, true)? {
                         return Ok(());
                     }
                 }
             }
+            // Nothing is lost by asking again.
+            Ok(Err(error @ event_store::Error::Unavailable { .. })) if args.follow => {
+                out.flush()?;
+                eprintln!("note: {error}; going on");
+                tokio::time::sleep(RETRY).await;
+            }
+            Ok(Err(error)) => return Err(Failure::failed(error)),
             Err(_) if end.is_some() => {}
             Err(_) => out.flush()?,
         }
@@ -262,11 +275,6 @@ impl<'a> Printer<'a> {
         };
         self.printed += 1;
         self.line(&text)
-    }
-
-    fn print(&mut self, event: &RecordedEvent) -> Result<bool, Failure> {
-        let goes_on = self.take(event, true)?;
-        Ok(goes_on)
     }
 
     fn line(&mut self, text: &str) -> Result<bool, Failure> {

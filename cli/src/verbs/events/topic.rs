@@ -2,6 +2,7 @@
 //! end that it had at the start, or for ever.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::RecordedEvent;
@@ -16,12 +17,13 @@ use crate::exit::Failure;
 
 /// How long the brokers may take to answer at the start.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Aborted and control records take offsets too, so the last ones may never come.
+/// How long nothing may come before the partitions are looked at again.
 const QUIET: Duration = Duration::from_secs(2);
 
 pub(super) struct TopicTail {
-    consumer: StreamConsumer,
-    /// The offsets still to come, by partition; `None`: follows for ever.
+    consumer: Arc<StreamConsumer>,
+    topic: String,
+    /// Where partitions that are not read to their end ended at the start; `None`: follows for ever.
     ends: Option<HashMap<i32, i64>>,
 }
 
@@ -32,20 +34,40 @@ impl TopicTail {
         config.set("group.id", "comanda-events-tail");
         config.set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "earliest");
-        let topic = relay::kafka::Topic::new(kafka).map_err(Failure::failed)?;
-        let ends = timeout(PATIENCE, topic.ends()).await;
-        let ends = ends.map_err(|_| no_answer())?.map_err(Failure::failed)?;
         let consumer: StreamConsumer = config.create().map_err(Failure::failed)?;
         let mut all = TopicPartitionList::new();
         for partition in 0..i32::from(kafka.topic.partitions) {
             let added = all.add_partition_offset(&kafka.topic.name, partition, Offset::Beginning);
             added.map_err(Failure::failed)?;
         }
-        consumer.assign(&all).map_err(Failure::failed)?;
-        let ends = (0..).zip(ends).filter(|(_, end)| *end > 0).collect();
-        Ok(Self {
-            consumer,
-            ends: (!follow).then_some(ends),
+        let mut tail = Self {
+            consumer: Arc::new(consumer),
+            topic: kafka.topic.name.clone(),
+            ends: None,
+        };
+        let partitions = (0..i32::from(kafka.topic.partitions)).collect();
+        let ends = tail.not_empty(partitions).await?;
+        tail.ends = (!follow).then_some(ends);
+        tail.consumer.assign(&all).map_err(Failure::failed)?;
+        Ok(tail)
+    }
+
+    /// The partitions that hold records now, and where they end.
+    async fn not_empty(&self, partitions: Vec<i32>) -> Result<HashMap<i32, i64>, Failure> {
+        let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut ends = HashMap::new();
+            for partition in partitions {
+                let (low, end) = consumer.fetch_watermarks(&topic, partition, PATIENCE)?;
+                if low < end {
+                    ends.insert(partition, end);
+                }
+            }
+            Ok::<_, KafkaError>(ends)
+        });
+        asked.await.map_err(Failure::failed)?.map_err(|error| {
+            Failure::failed(format!("Kafka cannot be asked about the topic {}: {error}", self.topic))
+                .with_remedy("start it or correct [kafka]; `--from shards` needs none")
         })
     }
 
@@ -57,8 +79,10 @@ impl TopicTail {
                 Some(ends) if ends.is_empty() => return Ok(None),
                 Some(_) => match timeout(QUIET, self.consumer.recv()).await {
                     Ok(received) => received,
-                    Err(_) if self.at_ends()? => return Ok(None),
-                    Err(_) => continue,
+                    Err(_) => {
+                        self.forget_emptied().await?;
+                        continue;
+                    }
                 },
             };
             let record = match received {
@@ -88,23 +112,13 @@ impl TopicTail {
         }
     }
 
-    /// Whether every partition was read to where it ended, by the consumer's own position.
-    fn at_ends(&self) -> Result<bool, Failure> {
-        let position = self.consumer.position().map_err(Failure::failed)?;
-        let reached = |partition: i32, end: i64| {
-            position.elements().iter().any(|element| {
-                element.partition() == partition && matches!(element.offset(), Offset::Offset(offset) if offset >= end)
-            })
-        };
-        Ok(self
-            .ends
-            .iter()
-            .flatten()
-            .all(|(partition, end)| reached(*partition, *end)))
+    /// Nothing came for a while: retention may have taken what was still to be read.
+    async fn forget_emptied(&mut self) -> Result<(), Failure> {
+        let waiting = self.ends.iter().flatten().map(|(partition, _)| *partition).collect();
+        let left = self.not_empty(waiting).await?;
+        if let Some(ends) = &mut self.ends {
+            ends.retain(|partition, _| left.contains_key(partition));
+        }
+        Ok(())
     }
-}
-
-fn no_answer() -> Failure {
-    Failure::failed(format!("Kafka did not answer within {} s", PATIENCE.as_secs()))
-        .with_remedy("start it or correct [kafka]; `--from shards` needs none")
 }

@@ -9,12 +9,11 @@ use serde_json::json;
 use service::auth::TokenRequest;
 use service::settings::AuthSettings;
 
-use super::seed;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Format;
-use crate::platform;
 use crate::verbs::token::default_scopes;
+use crate::{platform, seed};
 
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -7,7 +7,6 @@
 //! that dies is started again while requests are answered 503, and the pools reconnect.
 
 mod banner;
-mod seed;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,9 +21,9 @@ use crate::databases::Databases;
 use crate::exit::{Exit, Failure};
 use crate::parts::{self, PartError, health};
 use crate::process::{Process, start_logging};
-use crate::registry::{self, Role};
+use crate::registry;
 use crate::run_file::{Found, RunFile};
-use crate::{platform, signing};
+use crate::{platform, seed, signing};
 
 /// Start the platform
 ///
@@ -161,7 +160,7 @@ impl Start<'_> {
             databases.migrate().await.map_err(PartError::from)?;
             databases.lay_out().await.map_err(PartError::from)?;
             let parts = parts::all(process).await?;
-            registry::announce(process, Role::Up)?;
+            registry::announce(process, "up")?;
             Ok(parts)
         };
         let announce = async |address: SocketAddr| {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::rest::{Problem, Reply, Rest, RestError};
 
-pub(super) const TENANT: &str = "dev";
+pub(crate) const TENANT: &str = "dev";
 const ESTABLISHMENT: &str = "main";
 /// Orders of `--demo`.
 const DEMO_ORDERS: u32 = 60;
@@ -28,7 +28,7 @@ const PRODUCTS: [(&str, &str, &str, i64); 4] = [
 
 /// Why the seed is not complete.
 #[derive(Debug, thiserror::Error)]
-enum SeedError {
+pub(crate) enum SeedError {
     #[error(transparent)]
     Rest(#[from] RestError),
     #[error("the HTTP client cannot be set up")]
@@ -38,7 +38,7 @@ enum SeedError {
 }
 
 /// The body of the order that the banner shows.
-pub(super) fn example_order() -> Value {
+pub(crate) fn example_order() -> Value {
     let [(pizza, ..), _, _, (espresso, ..)] = PRODUCTS;
     json!({
         "establishment_id": ESTABLISHMENT,
@@ -47,8 +47,8 @@ pub(super) fn example_order() -> Value {
     })
 }
 
-/// Seeds what is missing. The platform is useful without, so a failure is only told.
-pub(super) async fn seed(url: &str, token: &str, demo: bool) {
+/// Seeds what is missing, for `up`: the platform is useful without, so a failure is only told.
+pub(crate) async fn seed(url: &str, token: &str, demo: bool) {
     if let Err(error) = try_seed(url, token, demo).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(
@@ -60,9 +60,13 @@ pub(super) async fn seed(url: &str, token: &str, demo: bool) {
 }
 
 async fn try_seed(url: &str, token: &str, demo: bool) -> Result<(), SeedError> {
-    let rest = Rest::new(url, token.to_owned())?;
+    with(&Rest::new(url, token.to_owned())?, demo).await
+}
+
+/// Seeds what is missing.
+pub(crate) async fn with(rest: &Rest, demo: bool) -> Result<(), SeedError> {
     let establishment = json!({"name": "Trattoria Comanda", "time_zone": "America/New_York", "currency": "USD"});
-    define(&rest, &format!("/v1/establishments/{ESTABLISHMENT}"), &establishment).await?;
+    define(rest, &format!("/v1/establishments/{ESTABLISHMENT}"), &establishment).await?;
     for (id, name, category, cents) in PRODUCTS {
         let product = json!({
             "name": name,
@@ -70,11 +74,11 @@ async fn try_seed(url: &str, token: &str, demo: bool) -> Result<(), SeedError> {
             "price": {"amount": cents, "currency": "USD"},
             "establishment_id": ESTABLISHMENT,
         });
-        define(&rest, &format!("/v1/products/{id}"), &product).await?;
+        define(rest, &format!("/v1/products/{id}"), &product).await?;
     }
     if demo {
         for index in 0..DEMO_ORDERS {
-            place(&rest, &demo_order(index, edge::now())).await?;
+            place(rest, &demo_order(index, edge::now())).await?;
         }
     }
     Ok(())
