@@ -130,7 +130,7 @@ fn not_a_key(setting: &str, what: &str) -> AuthError {
     wrong(setting, &format!("the file does not hold a usable {what} in PEM"))
 }
 
-fn wrong(setting: &str, problem: &str) -> AuthError {
+pub(super) fn wrong(setting: &str, problem: &str) -> AuthError {
     AuthError::Key {
         setting: setting.to_owned(),
         problem: problem.to_owned(),

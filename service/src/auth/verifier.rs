@@ -91,13 +91,9 @@ impl Verifier {
                 decoding: key::decoding(&setting, key_settings)?,
             });
         }
-        let jwks = Jwks::new(settings).map_err(|(setting, problem)| AuthError::Key {
-            setting: setting.to_owned(),
-            problem: problem.to_owned(),
-        })?;
         Ok(Self {
             keys,
-            jwks,
+            jwks: Jwks::new(settings)?,
             expected: Expected {
                 issuer: settings.issuer.clone(),
                 audience: settings.audience.clone(),
@@ -122,7 +118,7 @@ impl Verifier {
     }
 
     /// Like [`Self::verify`]; a token that names an unknown key waits, for a second at most, until
-    /// the JWK set was read again.
+    /// the JWK set was read again. Few may wait at once; the others are refused at once.
     ///
     /// # Errors
     /// As [`Self::verify`].

@@ -1,7 +1,9 @@
 //! Tokens: whose are accepted, and how they are signed.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
@@ -22,8 +24,10 @@ pub struct AuthSettings {
     pub keys: Vec<KeySettings>,
     /// A JWK set with more keys, read again while the process runs.
     pub jwks_file: Option<PathBuf>,
-    /// The same, fetched from the issuer.
+    /// The same, fetched from the issuer: over https, or from this machine.
     pub jwks_url: Option<String>,
+    /// A PEM file with the authorities believed on the way there, instead of the system's.
+    pub jwks_ca_file: Option<PathBuf>,
     /// How often the set is read again. An unknown `kid` has it read sooner.
     pub jwks_refresh_ms: u64,
     /// The key that `comanda token` signs with. Without it, the first HS256 key signs.
@@ -40,10 +44,36 @@ impl Default for AuthSettings {
             keys: Vec::new(),
             jwks_file: None,
             jwks_url: None,
+            jwks_ca_file: None,
             jwks_refresh_ms: 60_000,
             signing: None,
         }
     }
+}
+
+/// `auth.jwks_url`, provided that a key set may be fetched from there.
+///
+/// # Errors
+/// What is wrong with it, in words that repeat nothing of it.
+pub(crate) fn key_set_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL")?;
+    let host = url.host_str().unwrap_or_default();
+    if !matches!(url.scheme(), "http" | "https") || host.is_empty() {
+        return Err("must be an https URL");
+    }
+    // Settings are printed, and so is what they hold.
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or a password");
+    }
+    if url.scheme() == "http" && !is_this_machine(host) {
+        return Err("must be an https URL: over http, anybody on the way could put in keys of their own");
+    }
+    Ok(url)
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// A signature algorithm. A key has exactly one, so that no token can choose how it is checked.

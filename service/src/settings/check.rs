@@ -1,6 +1,6 @@
 //! Values that parse but cannot work.
 
-use super::{Settings, SettingsError};
+use super::{Settings, SettingsError, key_set_url};
 
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     at_least_one(settings)?;
@@ -8,9 +8,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     shards(settings)?;
     read_stores(settings)?;
     kafka(settings)?;
-    if settings.auth.leeway_seconds > 300 {
-        return Err(wrong("auth.leeway_seconds", "must be at most 300"));
-    }
+    auth(settings)?;
     let query = &settings.query;
     if query.page_size > query.page_size_max {
         return Err(wrong("query.page_size", "must be at most query.page_size_max"));
@@ -99,6 +97,17 @@ fn http(settings: &Settings) -> Result<(), SettingsError> {
             "http",
             "max_in_flight and max_connections must be at most 1000000",
         ));
+    }
+    Ok(())
+}
+
+fn auth(settings: &Settings) -> Result<(), SettingsError> {
+    let auth = &settings.auth;
+    if auth.leeway_seconds > 300 {
+        return Err(wrong("auth.leeway_seconds", "must be at most 300"));
+    }
+    if let Some(url) = &auth.jwks_url {
+        key_set_url(url).map_err(|problem| wrong("auth.jwks_url", problem))?;
     }
     Ok(())
 }

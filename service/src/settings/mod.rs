@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use auth::key_set_url;
 pub use auth::{AuthSettings, KeyAlgorithm, KeySettings, SigningSettings};
 pub use databases::{DatabaseSettings, EventStoreSettings, ReadStoreSettings, ReplicaSettings, ShardSettings};
 pub use kafka::{KafkaSettings, SaslMechanism, SecurityProtocol, TopicSettings};

@@ -1,24 +1,26 @@
 //! Keys that change while the process runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use futures::FutureExt as _;
 use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
 use serde_json::{Value, json};
-use service::auth::Verifier;
+use service::auth::{AuthError, Verifier};
 use service::health::Status;
 use service::settings::AuthSettings;
 use service::shutdown::Shutdown;
 
 use crate::tokens::{self, Signer, claims_with, key_file, part};
 
-fn jwk(kid: &str, file: &str) -> Value {
+pub(crate) fn jwk(kid: &str, file: &str) -> Value {
     let pem = std::fs::read(key_file(file)).unwrap();
     let (key, algorithm) = if file.contains("rsa") {
         (EncodingKey::from_rsa_pem(&pem).unwrap(), Algorithm::RS256)
@@ -31,7 +33,7 @@ fn jwk(kid: &str, file: &str) -> Value {
     jwk
 }
 
-fn set(keys: &[Value]) -> String {
+pub(crate) fn set(keys: &[Value]) -> String {
     json!({"keys": keys}).to_string()
 }
 
@@ -42,7 +44,7 @@ fn token(signer: &Signer, alg: &str, kid: &str) -> String {
     )
 }
 
-fn ed(kid: &str) -> String {
+pub(crate) fn ed(kid: &str) -> String {
     token(&Signer::Ed("ed25519.pem"), "EdDSA", kid)
 }
 
@@ -50,7 +52,7 @@ fn rsa(kid: &str) -> String {
     token(&Signer::Rsa("rsa.pem"), "RS256", kid)
 }
 
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(20);
     let mut look = tokio::time::interval(Duration::from_millis(10));
     while !condition().await {
@@ -59,20 +61,29 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-struct Following(Arc<Verifier>, Shutdown);
+pub(crate) struct Following(pub(crate) Arc<Verifier>, Shutdown);
 
 impl Following {
-    fn start(settings: AuthSettings) -> Self {
+    pub(crate) fn start(settings: AuthSettings) -> Self {
         let (verifier, shutdown) = (Arc::new(Verifier::new(&settings).unwrap()), Shutdown::new());
         verifier.follow_keys(&shutdown);
         Self(verifier, shutdown)
     }
 
-    fn accepts(&self, token: &str) -> bool {
+    pub(crate) fn accepts(&self, token: &str) -> bool {
         self.0.verify(token).is_ok()
     }
 
-    async fn until(&self, status: Status) {
+    /// Waits until a reading has failed so.
+    pub(crate) async fn until_trouble(&self, trouble: &str) {
+        eventually(trouble, async || {
+            let detail = self.0.keys_health().unwrap().detail;
+            detail.is_some_and(|detail| detail.starts_with(trouble))
+        })
+        .await;
+    }
+
+    pub(crate) async fn until(&self, status: Status) {
         eventually("the part's state", async || {
             self.0.keys_health().unwrap().status == status
         })
@@ -201,11 +212,12 @@ struct Issuer(Arc<Mutex<String>>, Arc<AtomicUsize>);
 
 impl Issuer {
     async fn start(&self) -> String {
-        let (issuer, elsewhere) = (self.clone(), self.clone());
+        let (issuer, elsewhere, hanging) = (self.clone(), self.clone(), self.clone());
         let app = Router::new()
             .route("/jwks", get(async move || issuer.answer()))
             .route("/moved", get(async || Redirect::temporary("/jwks")))
-            .route("/away", get(async move || elsewhere.away()));
+            .route("/away", get(async move || elsewhere.away()))
+            .route("/hang", get(async move || hanging.hang().await));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -218,6 +230,11 @@ impl Issuer {
             text if text.is_empty() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             text => text.into_response(),
         }
+    }
+
+    async fn hang(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
     }
 
     fn away(&self) -> Redirect {
@@ -233,7 +250,7 @@ impl Issuer {
     }
 }
 
-fn by_url(url: String, jwks_refresh_ms: u64) -> AuthSettings {
+pub(crate) fn by_url(url: String, jwks_refresh_ms: u64) -> AuthSettings {
     AuthSettings {
         jwks_url: Some(url),
         jwks_refresh_ms,
@@ -267,6 +284,7 @@ async fn given_a_redirect_to_another_host_then_it_is_not_followed() {
     other.says(&set(&[jwk("one", "ed25519.pem")]));
     issuer.says(&(other.start().await + "/jwks"));
     let following = Following::start(by_url(issuer.start().await + "/away", 20));
+    following.until_trouble("the key set's server answered 307").await;
     following.until(Status::Down).await;
     assert_eq!((other.asked(), following.accepts(&ed("one"))), (0, false));
 }
@@ -297,14 +315,83 @@ async fn given_a_token_of_a_new_key_when_the_pause_is_over_then_it_need_not_wait
     assert_eq!(issuer.asked(), 2);
 }
 
+#[tokio::test]
+async fn given_an_issuer_that_hangs_and_many_tokens_of_unknown_keys_then_few_wait_and_the_rest_are_refused_at_once() {
+    let issuer = Issuer::default();
+    let following = Following::start(by_url(issuer.start().await + "/hang", 20));
+    eventually("the reading began", async || issuer.asked() > 0).await;
+    let token = ed("unknown");
+    let ask = || Box::pin(following.0.authenticate(&token));
+    let (mut waiting, mut refused) = (Vec::new(), 0);
+    for _ in 0..600 {
+        let mut asked = ask();
+        match futures::poll!(&mut asked) {
+            Poll::Pending => waiting.push(asked),
+            Poll::Ready(answer) => {
+                assert!(matches!(answer, Err(AuthError::NotAccepted)), "{answer:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((waiting.len(), refused), (16, 584));
+
+    // A client that goes away, and one whose time is over, each leave a place to the next.
+    drop(waiting.pop());
+    waiting.push(ask());
+    assert!(futures::poll!(waiting.last_mut().unwrap()).is_pending());
+    assert!(ask().now_or_never().is_some(), "no more than that");
+    for asked in waiting {
+        assert!(matches!(asked.await, Err(AuthError::NotAccepted)));
+    }
+    assert!(futures::poll!(ask()).is_pending());
+}
+
 #[test]
 fn given_settings_that_name_no_usable_source_then_the_process_does_not_start() {
-    for url in ["nonsense", "file:///etc/passwd", "ftp://id.test/jwks"] {
-        assert!(Verifier::new(&by_url(url.to_owned(), 1)).is_err(), "{url}");
+    let refusal = |settings: &AuthSettings| Verifier::new(settings).unwrap_err().to_string();
+    for (url, why) in [
+        ("nonsense", "is not a URL"),
+        ("file:///etc/passwd", "must be an https URL"),
+        ("ftp://id.test/jwks", "must be an https URL"),
+        ("https://s3cret@id.test/jwks", "must not hold a user or a password"),
+        ("https://:s3cret@id.test/jwks", "must not hold a user or a password"),
+        ("http://s3cret@localhost/jwks", "must not hold a user or a password"),
+        ("http://id.test/jwks", "must be an https URL"),
+        ("http://10.0.0.1/jwks", "must be an https URL"),
+        ("http://127.0.0.1.id.test/jwks", "must be an https URL"),
+        ("http://[2001:db8::1]/jwks", "must be an https URL"),
+    ] {
+        let refusal = refusal(&by_url(url.to_owned(), 1));
+        assert!(
+            refusal.starts_with(&format!("auth.jwks_url: {why}")),
+            "{url}: {refusal}"
+        );
+        assert!(!refusal.contains("s3cret"), "{refusal}");
+    }
+    for url in [
+        "https://id.test/jwks",
+        "http://localhost:1/jwks",
+        "http://127.8.0.1/jwks",
+        "http://[::1]/jwks",
+    ] {
+        assert!(Verifier::new(&by_url(url.to_owned(), 1)).is_ok(), "{url}");
     }
     let both = AuthSettings {
         jwks_file: Some("a".into()),
         ..by_url("https://id.test/jwks".to_owned(), 1)
     };
     assert!(Verifier::new(&both).is_err());
+    let with_authority = |file: PathBuf, jwks_url: Option<&str>| AuthSettings {
+        jwks_ca_file: Some(file),
+        jwks_url: jwks_url.map(str::to_owned),
+        ..AuthSettings::default()
+    };
+    for settings in [
+        with_authority("/nowhere/authority.pem".into(), Some("https://id.test/jwks")),
+        with_authority(key_file("ed25519.pub.pem"), Some("https://id.test/jwks")),
+        with_authority("a".into(), None),
+    ] {
+        let refusal = refusal(&settings);
+        assert!(refusal.contains("auth.jwks_ca_file"), "{refusal}");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod auth_forgeries;
 mod auth_jwks;
+mod auth_jwks_https;
 mod auth_keys;
 mod bodies;
 mod documents;

@@ -13,7 +13,7 @@ use service::settings::HttpSettings;
 use service::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 struct Running {
@@ -133,6 +133,43 @@ async fn given_requests_in_flight_when_stopped_then_they_are_answered_and_idle_c
     assert_eq!(bounded(server.served).await.unwrap(), Served { cut: 0 });
 }
 
+/// What the clients of a load have seen.
+#[derive(Default)]
+struct Load {
+    /// Requests answered.
+    answered: usize,
+    /// The stop was asked for.
+    stopping: bool,
+    /// Clients that were told to close, and did.
+    gone: usize,
+}
+
+/// Sends until it is told that the connection closes; every request needs an answer.
+///
+/// It pauses between requests, for a connection closed in the pause is what loses the next one:
+/// until the clients had `client` more answers, or after the stop, until a quarter of them after
+/// the other has gone.
+async fn client(client: usize, address: SocketAddr, load: Arc<watch::Sender<Load>>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    loop {
+        send(&mut stream, "/fast").await;
+        let answer = receive(&mut stream).await.expect("an answer to every request");
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        let closes = answer.contains("connection: close");
+        let mut go_on_at = client;
+        load.send_modify(|load| {
+            load.answered += 1;
+            load.gone += usize::from(closes);
+            go_on_at += load.answered;
+        });
+        if closes {
+            return;
+        }
+        let goes_on = |load: &Load| load.answered >= go_on_at || load.stopping && load.gone >= client / 4 * 4;
+        load.subscribe().wait_for(goes_on).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_clients_under_load_on_kept_connections_when_stopped_then_no_request_sent_goes_unanswered() {
     let server = start(HttpSettings {
@@ -140,33 +177,18 @@ async fn given_clients_under_load_on_kept_connections_when_stopped_then_no_reque
         ..settings()
     })
     .await;
-    let answered = Arc::new(AtomicUsize::new(0));
-    let clients: Vec<_> = (0..16_u64)
-        .map(|client| {
-            let (address, answered) = (server.address, Arc::clone(&answered));
-            tokio::spawn(async move {
-                // Sends until it is told that the connection closes; every request needs an answer.
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                loop {
-                    send(&mut stream, "/fast").await;
-                    let answer = receive(&mut stream).await.expect("an answer to every request");
-                    assert!(answer.starts_with("http/1.1 200"), "{answer}");
-                    answered.fetch_add(1, Ordering::SeqCst);
-                    if answer.contains("connection: close") {
-                        return;
-                    }
-                    // Not a wait for anything: clients pause, and a connection closed in the
-                    // pause is what loses the next request.
-                    tokio::time::sleep(Duration::from_millis(client)).await;
-                }
-            })
-        })
+    let load = Arc::new(watch::Sender::new(Load::default()));
+    let clients: Vec<_> = (0..16)
+        .map(|nth| tokio::spawn(client(nth, server.address, Arc::clone(&load))))
         .collect();
-    until(|| answered.load(Ordering::SeqCst) > 500).await;
+    let mut seen = load.subscribe();
+    drop(bounded(seen.wait_for(|load| load.answered > 500)).await.unwrap());
     server.shutdown.trigger();
+    load.send_modify(|load| load.stopping = true);
     for client in clients {
         bounded(client).await.unwrap();
     }
+    assert_eq!(load.borrow().gone, 16);
     assert_eq!(bounded(server.served).await.unwrap(), Served { cut: 0 });
 }
 

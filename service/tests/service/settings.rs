@@ -89,6 +89,7 @@ fn given_values_that_cannot_work_when_loaded_then_refused_by_name() {
         ("[http]\nmax_header_bytes = 100\n", "http.max_header_bytes"),
         ("[http]\ndrain_notice_ms = 20000\n", "http.drain_notice_ms"),
         ("[auth]\nleeway_seconds = 301\n", "auth.leeway_seconds"),
+        ("[auth]\njwks_url = \"http://id.test/jwks\"\n", "auth.jwks_url"),
         ("[query]\npage_size = 101\n", "query.page_size"),
         ("[event_store]\nshards = [{id = 0}]\n", "shards[id=0]"),
         (
@@ -145,6 +146,17 @@ fn given_secrets_when_settings_are_shown_in_any_way_then_none_appears() {
             .contains("control.url = \"postgres://comanda:[redacted]@db/control\"")
     );
     assert!(settings.to_string().contains("http.port = 8080"));
+}
+
+#[test]
+fn given_a_url_with_a_password_where_none_belongs_when_refused_then_it_is_not_repeated() {
+    for url in ["https://user:s3cret@id.test/jwks", "https://s3cret@id.test/jwks"] {
+        let refusal = refusal(&format!("[auth]\njwks_url = {url:?}\n"), &[]);
+        assert!(
+            refusal.contains("auth.jwks_url") && refusal.contains("must not hold") && !refusal.contains("s3cret"),
+            "{refusal}"
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,10 @@
 //! the set read again, at most every five seconds whatever is sent. A set that cannot be read, or is
 //! no set, changes nothing: the last good one stays. Before the first good one no key is held.
 //!
+//! Requests that wait for such a reading are few, however slow the source is and whatever is sent:
+//! anybody can make up a `kid`. Beyond that number a token of an unknown key is refused at once; one
+//! of a new key is then accepted when it is sent again after the reading.
+//!
 //! On a crash nothing is lost; the set is read at the start. Neither clocks nor the source's
 //! cache headers matter.
 
@@ -16,12 +20,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 pub(super) use set::{KeySet, Thumbprint};
 use source::{ReadError, Source};
 
+use super::AuthError;
+use super::key::wrong;
 use crate::health::Part;
 use crate::settings::AuthSettings;
 use crate::shutdown::Shutdown;
@@ -30,6 +36,8 @@ use crate::shutdown::Shutdown;
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long a request waits for a reading that its token's key might be in.
 const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+/// How many requests wait so at once. Each holds one of `http.max_in_flight`.
+const WAITING_MAX: usize = 16;
 
 pub(super) struct Jwks {
     source: Source,
@@ -38,6 +46,8 @@ pub(super) struct Jwks {
     taken: Vec<String>,
     keys: ArcSwap<KeySet>,
     wanted: Notify,
+    /// A permit for each request that may wait.
+    waiting: Semaphore,
     /// Counts readings that ended, well or not.
     readings: watch::Sender<u64>,
     state: Mutex<State>,
@@ -57,12 +67,16 @@ impl Jwks {
     ///
     /// # Errors
     /// The setting, and what is wrong with it.
-    pub(super) fn new(settings: &AuthSettings) -> Result<Option<Self>, (&'static str, &'static str)> {
+    pub(super) fn new(settings: &AuthSettings) -> Result<Option<Self>, AuthError> {
+        let authorities = settings.jwks_ca_file.as_deref();
+        if authorities.is_some() && settings.jwks_url.is_none() {
+            return Err(wrong("auth.jwks_ca_file", "is of use beside jwks_url only"));
+        }
         let source = match (&settings.jwks_file, &settings.jwks_url) {
             (None, None) => return Ok(None),
-            (Some(_), Some(_)) => return Err(("auth.jwks_url", "is given beside jwks_file; keep one of them")),
+            (Some(_), Some(_)) => return Err(wrong("auth.jwks_url", "is given beside jwks_file; keep one of them")),
             (Some(file), None) => Source::File(Path::to_owned(file)),
-            (None, Some(url)) => Source::url(url).map_err(|problem| ("auth.jwks_url", problem))?,
+            (None, Some(url)) => Source::url(url, authorities)?,
         };
         Ok(Some(Self {
             source,
@@ -70,6 +84,7 @@ impl Jwks {
             taken: settings.keys.iter().filter_map(|key| key.kid.clone()).collect(),
             keys: ArcSwap::default(),
             wanted: Notify::new(),
+            waiting: Semaphore::new(WAITING_MAX),
             readings: watch::Sender::new(0),
             state: Mutex::default(),
         }))
@@ -85,7 +100,7 @@ impl Jwks {
     }
 
     /// Has the set read again unless that was done just now; `false` where there is nothing new to
-    /// look at.
+    /// look at, or too many wait for it.
     pub(super) async fn look_again(&self) -> bool {
         let mut readings = self.readings.subscribe();
         let soon = self.with_state(|state| {
@@ -93,7 +108,10 @@ impl Jwks {
             state.following && (state.reading || rested)
         });
         self.want();
-        soon && tokio::time::timeout(REQUEST_LIMIT, readings.changed()).await.is_ok()
+        let Some(_place) = self.waiting.try_acquire().ok().filter(|_| soon) else {
+            return false;
+        };
+        tokio::time::timeout(REQUEST_LIMIT, readings.changed()).await.is_ok()
     }
 
     pub(super) async fn follow(&self, shutdown: Shutdown) {

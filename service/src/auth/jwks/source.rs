@@ -1,11 +1,15 @@
 //! Where a JWK set is read: a file or a URL, both bounded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
 use reqwest::redirect::Policy;
 use tokio::io::AsyncReadExt;
+
+use crate::auth::AuthError;
+use crate::auth::key::wrong;
+use crate::settings::{key_set_url, read_secret_file};
 
 /// The largest set read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -33,13 +37,12 @@ pub(super) enum ReadError {
 }
 
 impl Source {
+    /// A URL whose server is believed by the certificates in `authorities`, or by the system's.
+    ///
     /// # Errors
-    /// Where the text is not an http or https URL.
-    pub(super) fn url(text: &str) -> Result<Self, &'static str> {
-        let url = reqwest::Url::parse(text).map_err(|_| "is not a URL")?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err("must be an http or https URL");
-        }
+    /// The setting, and what is wrong with it.
+    pub(super) fn url(text: &str, authorities: Option<&Path>) -> Result<Self, AuthError> {
+        let url = key_set_url(text).map_err(|problem| wrong("auth.jwks_url", problem))?;
         // Another host is not whom the settings trust, and http not how.
         let policy = Policy::custom(|attempt| {
             let from = attempt.previous().first().map(reqwest::Url::origin);
@@ -49,12 +52,15 @@ impl Source {
                 attempt.follow()
             }
         });
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .redirect(policy)
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(FETCH_LIMIT)
-            .build()
-            .map_err(|_| "cannot be fetched: no TLS")?;
+            .timeout(FETCH_LIMIT);
+        if let Some(path) = authorities {
+            client = client.tls_certs_only(certificates(path)?);
+        }
+        let client = client.build();
+        let client = client.map_err(|_| wrong("auth.jwks_url", "cannot be fetched: no TLS"))?;
         Ok(Self::Url(client, url))
     }
 
@@ -69,6 +75,16 @@ impl Source {
             Self::Url(client, url) => fetch(client, url).await,
         }
     }
+}
+
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, AuthError> {
+    const SETTING: &str = "auth.jwks_ca_file";
+    let pem = read_secret_file(SETTING, path)?;
+    let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(wrong(SETTING, "holds no certificates in PEM"));
+    }
+    Ok(certificates)
 }
 
 async fn fetch(client: &reqwest::Client, url: &reqwest::Url) -> Result<Vec<u8>, ReadError> {
