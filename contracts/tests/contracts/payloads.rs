@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use contracts::schema;
+use domain::order::{OrderStatus, Reason};
 use domain::{DecodeError, Event, EventType};
 use jsonschema::Validator;
 use proptest::prelude::*;
@@ -125,18 +126,71 @@ fn amount() -> impl Strategy<Value = Value> {
     (0_i64..=9_007_199_254_740_991).prop_map(Value::from)
 }
 
+fn time() -> impl Strategy<Value = Value> {
+    let time = |micros| domain::Timestamp::new(chrono::DateTime::from_timestamp_micros(micros).unwrap());
+    (0_i64..4_000_000_000_000_000).prop_map(move |micros| time(micros).to_string().into())
+}
+
+fn one_of(names: &[&'static str]) -> impl Strategy<Value = Value> + use<> {
+    prop::sample::select(names.to_vec()).prop_map(Value::from)
+}
+
+fn currency() -> impl Strategy<Value = Value> {
+    one_of(&["EUR", "USD", "JPY", "KWD", "CLP", "UYW"])
+}
+
+fn status() -> impl Strategy<Value = Value> {
+    prop::sample::select(OrderStatus::ALL).prop_map(|status| status.as_str().into())
+}
+
+fn tax() -> impl Strategy<Value = Value> {
+    (one_of(&["inclusive", "additive"]), 0_u32..=1_000_000)
+        .prop_map(|(mode, rate_ppm)| json!({"mode": mode, "rate_ppm": rate_ppm}))
+}
+
+fn modifiers() -> impl Strategy<Value = Value> {
+    let modifier =
+        (id(), text(), amount()).prop_map(|(id, name, price)| json!({"id": id, "name": name, "price": price}));
+    prop::collection::vec(modifier, 0..4).prop_map(Value::from)
+}
+
+/// An event's payload with these fields changed, and those that are `None` left out.
+fn changed<const N: usize>(event: EventType, fields: [(&str, Option<Value>); N]) -> Value {
+    let mut payload = golden(event);
+    let all = payload.as_object_mut().unwrap();
+    for (name, value) in fields {
+        match value {
+            Some(value) => all.insert(name.to_owned(), value),
+            None => all.remove(name),
+        };
+    }
+    payload
+}
+
+/// What the code reads and writes again, the schema accepts.
+fn written_is_as_described(event: EventType, payload: Value) -> Result<(), TestCaseError> {
+    let written = match Event::decode(event.as_str(), event.version(), payload).unwrap() {
+        Event::Order(event) => serde_json::to_value(event),
+        Event::Product(event) => serde_json::to_value(event),
+        Event::Establishment(event) => serde_json::to_value(event),
+    };
+    let verdict = validator(&schema(event))
+        .validate(&written.unwrap())
+        .map_err(|error| error.to_string());
+    prop_assert_eq!(verdict, Ok(()));
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
-    /// What the code reads and writes again, the schema accepts.
     #[test]
     fn given_any_order_then_its_payload_as_written_is_as_described(
-        name in text(), id in id(), amount in amount(), quantity in 1_u32.., rate in 0_u32..=1_000_000, micros in 0_i64..4_000_000_000_000_000,
+        name in text(), id in id(), amount in amount(), quantity in 1_u32.., rate in 0_u32..=1_000_000, placed_at in time(),
         drop in prop::collection::vec(any::<bool>(), 6),
     ) {
-        let time = domain::Timestamp::new(chrono_of(micros));
         let mut payload = golden(EventType::OrderCreated);
-        payload["placed_at"] = time.to_string().into();
+        payload["placed_at"] = placed_at;
         payload["establishment_id"] = id;
         payload["terms"]["tax"]["rate_ppm"] = rate.into();
         payload["items"][0]["name"] = name.clone();
@@ -147,14 +201,54 @@ proptest! {
         for (field, gone) in ["table_id", "reference", "channel", "customer", "note"].into_iter().zip(&drop) {
             if *gone { payload.as_object_mut().unwrap().remove(field); }
         }
-        let event = Event::decode("OrderCreated", "1.0", payload).unwrap();
-        let Event::Order(event) = event else { panic!("an order") };
-        let written = serde_json::to_value(event).unwrap();
-        let verdict = validator(&schema(EventType::OrderCreated)).validate(&written).map_err(|error| error.to_string());
-        prop_assert_eq!(verdict, Ok(()));
+        written_is_as_described(EventType::OrderCreated, payload)?;
     }
-}
 
-fn chrono_of(micros: i64) -> chrono::DateTime<chrono::Utc> {
-    chrono::DateTime::from_timestamp_micros(micros).unwrap()
+    #[test]
+    fn given_any_change_of_status_then_its_payload_as_written_is_as_described(
+        order_id in any::<u128>(), from in status(), to in status(), changed_at in time(),
+        reason in prop::option::of(prop::sample::select(Reason::ALL)),
+    ) {
+        let payload = changed(EventType::OrderStatusChanged, [
+            ("order_id", Some(uuid::Uuid::from_u128(order_id).to_string().into())),
+            ("from", Some(from)),
+            ("to", Some(to)),
+            ("reason", reason.map(|reason| reason.as_str().into())),
+            ("changed_at", Some(changed_at)),
+        ]);
+        written_is_as_described(EventType::OrderStatusChanged, payload)?;
+    }
+
+    #[test]
+    fn given_any_product_then_its_payload_as_written_is_as_described(
+        product_id in id(), name in text(), amount in amount(), currency in currency(),
+        establishment_id in prop::option::of(id()), category in prop::option::of(text()), modifiers in prop::option::of(modifiers()),
+    ) {
+        let payload = changed(EventType::ProductDefined, [
+            ("product_id", Some(product_id)),
+            ("name", Some(name)),
+            ("price", Some(json!({"amount": amount, "currency": currency}))),
+            ("establishment_id", establishment_id),
+            ("category", category),
+            ("modifiers", modifiers),
+        ]);
+        written_is_as_described(EventType::ProductDefined, payload)?;
+    }
+
+    #[test]
+    fn given_any_establishment_then_its_payload_as_written_is_as_described(
+        establishment_id in id(), name in text(), currency in currency(), tax in tax(),
+        time_zone in one_of(&["Europe/Rome", "America/Argentina/Buenos_Aires", "Asia/Kathmandu", "UTC", "Etc/GMT+12"]),
+        kind in one_of(&["restaurant", "retail"]),
+    ) {
+        let payload = changed(EventType::EstablishmentDefined, [
+            ("establishment_id", Some(establishment_id)),
+            ("name", Some(name)),
+            ("time_zone", Some(time_zone)),
+            ("currency", Some(currency)),
+            ("tax", Some(tax)),
+            ("kind", Some(kind)),
+        ]);
+        written_is_as_described(EventType::EstablishmentDefined, payload)?;
+    }
 }

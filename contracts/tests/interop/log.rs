@@ -1,6 +1,7 @@
 //! A log of several tenants in two shards, and what stands in it by its own tables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use domain::metadata::key;
@@ -23,18 +24,16 @@ const SHARDS: i16 = 2;
 const TENANTS: u16 = 30;
 const ORDERS_EACH: u128 = 4;
 
-/// What the table in docs/kafka.md has a header for; the rest of the metadata travels together.
-const NAMED: [&str; 9] = [
-    key::ESTABLISHMENT_ID,
-    key::OCCURRED_AT,
-    key::ACTOR,
-    key::CORRELATION_ID,
-    key::CAUSATION_ID,
-    key::OPERATION,
-    key::IDEMPOTENCY_KEY,
-    key::FINGERPRINT,
-    key::NUMBER,
-];
+/// Attributes that a record may have, as the published document says: metadata of these names, but
+/// for the underscores, travels as them, and the rest of it together.
+static NAMED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let headers = &contracts::asyncapi()["components"]["schemas"]["Headers"];
+    let required = headers["required"].as_array().unwrap();
+    let all = headers["properties"].as_object().unwrap().keys();
+    all.filter(|name| !required.contains(&Value::from(name.as_str())))
+        .filter_map(|name| Some(name.strip_prefix("ce_")?.to_owned()))
+        .collect()
+});
 
 /// An event as its row says, in the words of the contract.
 #[derive(Debug, Clone)]
@@ -83,9 +82,14 @@ impl Stored {
         .into();
         let mut further: BTreeMap<String, String> = serde_json::from_str(&text("metadata")).unwrap();
         further.remove(key::TENANT_ID);
-        for name in NAMED {
-            attributes.extend(further.remove(name).map(|value| (name.replace('_', ""), value)));
-        }
+        further.retain(|name, value| {
+            let attribute = name.replace('_', "");
+            let named = NAMED.contains(&attribute);
+            if named {
+                attributes.insert(attribute, std::mem::take(value));
+            }
+            !named
+        });
         Self {
             slot: number("slot"),
             slot_position: number("slot_position"),
@@ -141,11 +145,8 @@ impl Log {
         assert_eq!(partitions.len(), usize::from(PARTITIONS));
         assert!(slots.len() > partitions.len());
         assert_eq!(types, EventType::ALL.iter().map(|it| it.as_str()).collect());
-        let named = |name: &str| {
-            let name = name.replace('_', "");
-            self.stored.iter().any(|it| it.attributes.contains_key(&name))
-        };
-        assert!(NAMED.into_iter().all(named));
+        let occurs = |name: &String| self.stored.iter().any(|it| it.attributes.contains_key(name));
+        assert!(!NAMED.is_empty() && NAMED.iter().all(occurs));
         assert!(self.stored.iter().any(|it| it.further.is_some()));
     }
 
