@@ -138,42 +138,52 @@ async fn given_requests_in_flight_when_stopped_then_they_are_answered_and_idle_c
 struct Load {
     /// Requests answered.
     answered: usize,
-    /// The stop was asked for.
+    /// The stop is asked for.
     stopping: bool,
-    /// Clients that were told to close, and did.
-    gone: usize,
+    /// Requests answered on connections that were made after it.
+    newcomers: usize,
+    /// No further connection could be made.
+    closed: bool,
 }
 
 /// Sends until it is told that the connection closes; every request needs an answer.
 ///
 /// It pauses between requests, for a connection closed in the pause is what loses the next one:
-/// until the clients had `client` more answers, or after the stop, until a quarter of them after
-/// the other has gone.
+/// until the others had `client` more answers, or where the stop comes first, until four times as
+/// many newcomers had theirs.
 async fn client(client: usize, address: SocketAddr, load: Arc<watch::Sender<Load>>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     loop {
         send(&mut stream, "/fast").await;
         let answer = receive(&mut stream).await.expect("an answer to every request");
         assert!(answer.starts_with("http/1.1 200"), "{answer}");
-        let closes = answer.contains("connection: close");
         let mut go_on_at = client;
         load.send_modify(|load| {
             load.answered += 1;
-            load.gone += usize::from(closes);
             go_on_at += load.answered;
         });
-        if closes {
+        if answer.contains("connection: close") {
             return;
         }
-        let goes_on = |load: &Load| load.answered >= go_on_at || load.stopping && load.gone >= client / 4 * 4;
+        let goes_on = |load: &Load| match load.stopping {
+            false => load.answered >= go_on_at,
+            true => load.newcomers >= 4 * client || load.closed,
+        };
         load.subscribe().wait_for(goes_on).await.unwrap();
     }
+}
+
+/// One request on a connection of its own; `None` where it is not let in any more.
+async fn newcomer(address: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    send(&mut stream, "/fast").await;
+    receive(&mut stream).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_clients_under_load_on_kept_connections_when_stopped_then_no_request_sent_goes_unanswered() {
     let server = start(HttpSettings {
-        drain_notice_ms: 300,
+        drain_notice_ms: 1_000,
         ..settings()
     })
     .await;
@@ -183,12 +193,18 @@ async fn given_clients_under_load_on_kept_connections_when_stopped_then_no_reque
         .collect();
     let mut seen = load.subscribe();
     drop(bounded(seen.wait_for(|load| load.answered > 500)).await.unwrap());
-    server.shutdown.trigger();
     load.send_modify(|load| load.stopping = true);
+    server.shutdown.trigger();
+    while !load.borrow().closed && load.borrow().newcomers < 4 * 16 {
+        let answer = newcomer(server.address).await;
+        load.send_modify(|load| match answer {
+            Some(_) => load.newcomers += 1,
+            None => load.closed = true,
+        });
+    }
     for client in clients {
         bounded(client).await.unwrap();
     }
-    assert_eq!(load.borrow().gone, 16);
     assert_eq!(bounded(server.served).await.unwrap(), Served { cut: 0 });
 }
 
