@@ -14,6 +14,9 @@ use super::support::{Answer, OrderRow, World, post, send, slot, verifier};
 
 const ORDERS: &str = "{ orders(establishmentId: \"main\") { nodes { number } } }";
 
+/// A standby cancels what is in its way two seconds after it saw it: much sooner.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A router over several endpoints, watched until it is dropped.
 struct Front {
     router: Router,
@@ -54,7 +57,11 @@ fn store(name: &str, url: &str, standbys: &[String]) -> ReadStoreSettings {
 impl Front {
     async fn over(stores: &[ReadStoreSettings]) -> Self {
         let query = settings();
-        let stores = ReadStores::open(stores, &query, &PoolOptions::default()).unwrap();
+        let options = PoolOptions {
+            statement_timeout: STATEMENT_TIMEOUT,
+            ..PoolOptions::default()
+        };
+        let stores = ReadStores::open(stores, &query, &options).unwrap();
         let shutdown = Shutdown::new();
         stores.watch(&shutdown);
         let api = QueryApi::new(stores.clone(), verifier(), &query);
@@ -308,6 +315,67 @@ async fn given_a_standby_that_does_not_replay_then_its_lag_is_seen_and_it_is_avo
         (behind.status.as_u16(), behind.code().as_str()),
         (503, "POSITION_NOT_REACHED")
     );
+}
+
+/// Has every reading of the orders take, on a standby only, longer than any statement may.
+async fn slow_standby(servers: &Replicated, world: &World) {
+    world
+        .execute(
+            "ALTER TABLE orders_g1.orders RENAME TO rows;
+             CREATE FUNCTION orders_g1.slowly() RETURNS boolean VOLATILE LANGUAGE sql AS
+                 $$ SELECT CASE WHEN pg_is_in_recovery() THEN pg_sleep(60) IS NOT NULL ELSE true END $$;
+             CREATE VIEW orders_g1.orders AS SELECT * FROM orders_g1.rows WHERE orders_g1.slowly();",
+        )
+        .await;
+    servers.caught_up(0).await;
+}
+
+async fn until_one(url: &str, what: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while sqlx::query_scalar::<_, i64>(what)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+        == 0
+    {
+        assert!(Instant::now() < give_up, "still none: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_queries_that_a_standby_cancels_to_go_on_replaying_then_they_are_answered_from_elsewhere() {
+    let (servers, world, front) = replicated().await;
+    OrderRow::new("other", 2).insert(&world).await;
+    slow_standby(&servers, &world).await;
+    let standby = servers.standbys[0].url("reads");
+    let lock = ["BEGIN; LOCK TABLE orders_g1.rows IN ACCESS EXCLUSIVE MODE; COMMIT"].as_slice();
+    let clean_up = [
+        "DELETE FROM orders_g1.rows WHERE tenant_id = 'other'",
+        "VACUUM (TRUNCATE false) orders_g1.rows",
+    ];
+    for (kind, conflict) in [("confl_lock", lock), ("confl_snapshot", &clean_up)] {
+        // Several at once: they go to both endpoints, by turns.
+        let asked = futures::future::join_all((0..4).map(|_| front.number(&world, Some(1))));
+        let cancelled = async {
+            let reading = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+            until_one(&standby, reading).await;
+            for statement in conflict {
+                world.execute(statement).await;
+            }
+        };
+        // An answer of the standby's own would be that the statement took too long.
+        let (numbers, ()) = tokio::join!(asked, cancelled);
+        assert_eq!(numbers, [1; 4], "{kind}");
+        let happened = format!("select {kind} from pg_stat_database_conflicts where datname = 'reads'");
+        until_one(&standby, &happened).await;
+        let health = front.stores.health().await;
+        assert!(
+            health.iter().all(|it| !it.breaker_open && it.fault.is_none()),
+            "it is no fault of the standby: {health:?}"
+        );
+    }
 }
 
 #[tokio::test]
