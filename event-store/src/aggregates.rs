@@ -10,6 +10,7 @@ use serde_json::value::to_raw_value;
 
 use crate::append::{Append, Committed, NewEvent};
 use crate::batch::ASSIGNED;
+use crate::branch::Epoch;
 use crate::cache::{Folded, StreamCache};
 use crate::decode;
 use crate::edge::{fresh_event_id, further_event_id};
@@ -31,17 +32,22 @@ pub struct Loaded<A: Aggregate> {
     /// The state as loaded: `handle` changes `aggregate`, and folding the same events into that
     /// again would apply them twice.
     loaded: Arc<A>,
+    /// When it was read; `None` where it was not.
+    epoch: Option<Epoch>,
 }
 
 impl<A: Aggregate + Clone> Loaded<A> {
     /// A stream taken to have no events yet, without reading it: the commit finds out.
     pub fn fresh(stream: StreamId) -> Self {
-        let empty = Folded {
-            state: Arc::new(A::default()),
+        let state = Arc::new(A::default());
+        Self {
+            aggregate: A::clone(&state),
+            stream,
             version: Sequence::NONE,
             envelopes: Arc::default(),
-        };
-        Self::from_folded(stream, empty)
+            loaded: state,
+            epoch: None,
+        }
     }
 
     fn from_folded(stream: StreamId, folded: Folded<A>) -> Self {
@@ -49,6 +55,7 @@ impl<A: Aggregate + Clone> Loaded<A> {
             state,
             version,
             envelopes,
+            epoch,
         } = folded;
         Self {
             aggregate: A::clone(&state),
@@ -56,6 +63,7 @@ impl<A: Aggregate + Clone> Loaded<A> {
             version,
             envelopes,
             loaded: state,
+            epoch: Some(epoch),
         }
     }
 }
@@ -87,7 +95,7 @@ where
     /// # Errors
     /// [`Error::Unavailable`], [`Error::NotOwned`], [`Error::Undecodable`].
     pub async fn load(&self, stream: &StreamId) -> Result<Loaded<A>, Error> {
-        match self.cache.get(stream) {
+        match self.cache.get(stream, self.store.epoch()) {
             Some(folded) => Ok(Loaded::from_folded(stream.clone(), folded)),
             None => self.load_fresh(stream).await,
         }
@@ -98,12 +106,15 @@ where
     /// # Errors
     /// As [`AggregateStore::load`].
     pub async fn load_fresh(&self, stream: &StreamId) -> Result<Loaded<A>, Error> {
+        // Before reading: what is seen meanwhile may be what was read.
+        let epoch = self.store.epoch();
         let envelopes = self.read(stream).await?;
         let version = envelopes.last().map_or(Sequence::NONE, sequence_of);
         let folded = Folded {
             state: Arc::new(fold(A::default(), &envelopes)),
             version,
             envelopes: Arc::new(envelopes),
+            epoch,
         };
         self.cache.put(stream, folded.clone());
         Ok(Loaded::from_folded(stream.clone(), folded))
@@ -131,17 +142,18 @@ where
             numbering,
             events: new.clone(),
         };
-        let committed = self.store.append(append).await.inspect_err(|error| {
+        let begun = context.epoch.unwrap_or_else(|| self.store.epoch());
+        let committed = self.store.append_decided(append, context.epoch).await.inspect_err(|error| {
             if matches!(error, Error::Conflict { .. }) {
                 self.cache.forget(&stream);
             }
         })?;
         let stored = stored_envelopes(&stream, events, new, &committed);
-        self.remember(context, &stored);
+        self.remember(context, &stored, begun);
         Ok(stored)
     }
 
-    fn remember(&self, context: Loaded<A>, stored: &[EventEnvelope<A>]) {
+    fn remember(&self, context: Loaded<A>, stored: &[EventEnvelope<A>], epoch: Epoch) {
         let Some(last) = stored.last() else { return };
         let state = fold(A::clone(&context.loaded), stored);
         let envelopes = context.envelopes.iter().chain(stored).cloned().collect();
@@ -149,6 +161,7 @@ where
             state: Arc::new(state),
             version: sequence_of(last),
             envelopes: Arc::new(envelopes),
+            epoch,
         };
         self.cache.put(&context.stream, folded);
     }

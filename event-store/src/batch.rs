@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::append::{Append, Committed, Placed};
+use crate::branch::Epoch;
 use crate::error::Error;
 use crate::ids::{Incarnation, Position, ShardId, Slot, SlotPosition};
 
@@ -25,6 +26,8 @@ pub(crate) const ASSIGNED: [&str; 6] = [
 pub(crate) struct Prepared {
     pub(crate) append: Append,
     pub(crate) slot: Slot,
+    /// When the state that it was decided on was read; `None` where none was.
+    pub(crate) decided: Option<Epoch>,
     metadata: Vec<String>,
     pub(crate) bytes: usize,
 }
@@ -33,7 +36,7 @@ impl Prepared {
     /// # Errors
     /// [`Error::Rejected`] for what PostgreSQL would store and not give back: a NUL in text (valid
     /// in `json`, refused by every text column that a reader copies it to), or no event at all.
-    pub(crate) fn new(append: Append) -> Result<Self, Error> {
+    pub(crate) fn new(append: Append, decided: Option<Epoch>) -> Result<Self, Error> {
         let reject = |reason: &str| Error::Rejected {
             stream: append.stream.clone(),
             reason: reason.to_owned(),
@@ -57,6 +60,7 @@ impl Prepared {
         Ok(Self {
             append,
             slot,
+            decided,
             metadata,
             bytes,
         })

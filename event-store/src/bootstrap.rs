@@ -6,8 +6,10 @@
 //! is known to have existed: an empty database in its place is a loss to be repaired, not a start.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use tokio::time::timeout;
 
 use crate::control::{read_placement, registered_shards, unreachable};
 use crate::error::Error;
@@ -16,6 +18,8 @@ use crate::options::ShardOptions;
 
 /// Names this work among users of advisory locks.
 const LOCK: i64 = 0x636f_6d61_6e64_6101;
+/// How long a shard may take to be connected to, while others wait for the lock.
+const PATIENCE: Duration = Duration::from_secs(10);
 const REGION: &str = "local";
 
 /// Lays the slots out evenly over `shards` where the control database has no placement yet, and
@@ -146,7 +150,10 @@ async fn is_known(control: &mut PgConnection, shard: ShardId) -> Result<bool, sq
 /// Creates a shard's head and slots in one transaction, or leaves it as it is.
 async fn initialise(shard: &ShardOptions, known: bool, slots: &[Slot]) -> Result<(), Error> {
     let unreachable = |error| Error::unavailable("a shard cannot be reached", error);
-    let mut connection = PgConnection::connect(&shard.url).await.map_err(unreachable)?;
+    let mut connection = timeout(PATIENCE, PgConnection::connect(&shard.url))
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+        .map_err(unreachable)?;
     let mut work = connection.begin().await.map_err(unreachable)?;
     let found: Option<i16> = sqlx::query_scalar("SELECT shard_id FROM shard")
         .fetch_optional(&mut *work)

@@ -1,5 +1,7 @@
 //! Folded streams kept in memory. Never trusted: the expected sequence of the next append says
-//! whether an entry was still true, and a conflict throws it out.
+//! whether an entry was still true, and a conflict throws it out. Where a shard went on from an
+//! earlier point in another history, sequences say nothing any more: what was read before that was
+//! seen counts no longer.
 
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use cqrs_es::{Aggregate, EventEnvelope};
 use domain::{Sequence, StreamId};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+
+use crate::branch::Epoch;
 
 /// Events of an average stream, to size the table that the entries are found in.
 const EVENTS_PER_STREAM: u64 = 4;
@@ -17,6 +21,8 @@ pub(crate) struct Folded<A: Aggregate> {
     pub(crate) state: Arc<A>,
     pub(crate) version: Sequence,
     pub(crate) envelopes: Arc<Vec<EventEnvelope<A>>>,
+    /// From before it was read.
+    pub(crate) epoch: Epoch,
 }
 
 impl<A: Aggregate> Clone for Folded<A> {
@@ -25,6 +31,7 @@ impl<A: Aggregate> Clone for Folded<A> {
             state: Arc::clone(&self.state),
             version: self.version,
             envelopes: Arc::clone(&self.envelopes),
+            epoch: self.epoch,
         }
     }
 }
@@ -54,8 +61,9 @@ impl<A: Aggregate> StreamCache<A> {
         }
     }
 
-    pub(crate) fn get(&self, stream: &StreamId) -> Option<Folded<A>> {
-        self.streams.get(stream)
+    /// As it was read in this epoch.
+    pub(crate) fn get(&self, stream: &StreamId, now: Epoch) -> Option<Folded<A>> {
+        self.streams.get(stream).filter(|folded| folded.epoch == now)
     }
 
     /// Keeps the newer of what is there and what is given. (Two at once may still leave the older:
@@ -64,7 +72,7 @@ impl<A: Aggregate> StreamCache<A> {
         let newer = self
             .streams
             .peek(stream)
-            .is_none_or(|kept| kept.version < folded.version);
+            .is_none_or(|kept| (kept.epoch, kept.version) < (folded.epoch, folded.version));
         if newer && folded.version > Sequence::NONE {
             self.streams.insert(stream.clone(), folded);
         }

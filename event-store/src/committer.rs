@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::append::Append;
 use crate::batch::{self, Outcome, Prepared};
+use crate::branch::Epoch;
 use crate::error::Error;
 use crate::ids::{Position, ShardId};
 use crate::queue::Job;
@@ -98,8 +99,7 @@ impl Committer {
                 answer_all(jobs, error);
                 continue;
             }
-            let prepared: Vec<Arc<Prepared>> = jobs.iter().map(|job| Arc::clone(&job.prepared)).collect();
-            match self.send(&prepared).await {
+            match self.send(&mut jobs).await {
                 Ok(outcomes) => self.answer(jobs, outcomes, &mut stored),
                 Err(error) => match classify(&error) {
                     Failure::Data if jobs.len() > 1 => {
@@ -109,6 +109,8 @@ impl Committer {
                     }
                     Failure::Data => answer_rejected(jobs, &error),
                     Failure::Server if awaits_comparison(&error) => {
+                        // The next session looks which branch of its history it was opened on.
+                        self.session.discard();
                         // Logged when the session was made; an error per batch would say no more.
                         let reason = "the shard was restored or promoted, and its slots were not compared yet";
                         answer_all(jobs, &Error::unavailable(reason, error));
@@ -129,25 +131,45 @@ impl Committer {
         lost.map_or(Ok(stored), Err)
     }
 
-    /// Sends once, and again after a lost connection, until `reconnect_within` has passed.
-    async fn send(&mut self, batch: &[Arc<Prepared>]) -> Result<Vec<Outcome>, sqlx::Error> {
-        let batch: Vec<&Prepared> = batch.iter().map(AsRef::as_ref).collect();
+    /// Answers those that were decided on what was read of another branch of the shard's history: an
+    /// equal length would be taken for the same stream. None of them was sent before.
+    fn answer_outdated(&self, jobs: &mut Vec<Job>, now: Epoch) {
+        let outdated = |job: &mut Job| job.prepared.decided.is_some_and(|epoch| epoch != now);
+        for job in jobs.extract_if(.., outdated) {
+            self.answer_conflict(job);
+        }
+    }
+
+    /// Sends once, and again after a lost connection, until `reconnect_within` has passed. What need
+    /// not be sent is answered and taken out.
+    async fn send(&mut self, jobs: &mut Vec<Job>) -> Result<Vec<Outcome>, sqlx::Error> {
+        let mut sent_in = None;
         let mut deadline = Instant::now();
         if !self.down {
             deadline += self.reconnect_within;
         }
         loop {
-            let connection = match self.session.connection(deadline).await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    self.down = true;
-                    // Also where the server answers and refuses: nothing can be sent.
-                    return Err(match classify(&error) {
-                        Failure::Connection => error,
-                        Failure::Data | Failure::Server => sqlx::Error::Io(std::io::Error::other(error)),
-                    });
-                }
-            };
+            if let Err(error) = self.session.connection(deadline).await {
+                self.down = true;
+                // Also where the server answers and refuses: nothing can be sent.
+                return Err(match classify(&error) {
+                    Failure::Connection => error,
+                    Failure::Data | Failure::Server => sqlx::Error::Io(std::io::Error::other(error)),
+                });
+            }
+            let now = self.session.epoch();
+            match sent_in {
+                None => self.answer_outdated(jobs, now),
+                Some(epoch) if epoch == now => {}
+                // Whether it was stored, and where, is for those to find out who sent it.
+                Some(_) => return Err(sqlx::Error::Io(std::io::Error::other("the shard was opened again"))),
+            }
+            sent_in = Some(now);
+            let batch: Vec<&Prepared> = jobs.iter().map(|job| job.prepared.as_ref()).collect();
+            if batch.is_empty() {
+                return Ok(Vec::new());
+            }
+            let connection = self.session.connection(deadline).await?;
             let started = Instant::now();
             let answer = timeout_at(started + self.patience, batch::send(connection, self.shard, &batch))
                 .await

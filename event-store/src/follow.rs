@@ -7,75 +7,31 @@
 //! of it, the rest is read likewise.
 //!
 //! On a crash the reader starts again from the cursor that it last kept. A shard that cannot be read
-//! is reported and tried again, and the others go on.
+//! is reported and tried again, and the others go on: whatever is asked of a shard is asked by a task
+//! of its own, and [`Follow::next`] waits for their answers only.
+
+mod ask;
+mod cursor;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use domain::{EventType, StreamId, TenantId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use self::ask::{Found, Heads, PAGE, PAUSE_AFTER_FAILURE, Reader, heads, in_time, look};
+pub use self::cursor::Cursor;
 use crate::error::Error;
-use crate::ids::{Incarnation, Position, ShardId, Slot, SlotPosition};
+use crate::ids::{Position, ShardId, Slot, SlotPosition};
 use crate::record::RecordedEvent;
 use crate::store::EventStore;
-use crate::tail::Tail;
-use crate::token::{PositionToken, TokenError};
 
-const PAGE: usize = 500;
 const PAGES_AHEAD: usize = 8;
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
-
-/// How far each slot was read; a slot that it lacks was not read at all. Written as position tokens
-/// with commas between.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cursor(BTreeMap<Slot, (Incarnation, SlotPosition)>);
-
-impl Cursor {
-    /// How far a slot was read.
-    pub fn position(&self, slot: Slot) -> SlotPosition {
-        self.0.get(&slot).map_or(SlotPosition(0), |(_, position)| *position)
-    }
-
-    pub fn tokens(&self) -> impl Iterator<Item = PositionToken> + '_ {
-        self.0.iter().map(|(slot, (incarnation, slot_position))| PositionToken {
-            slot: *slot,
-            incarnation: *incarnation,
-            slot_position: *slot_position,
-        })
-    }
-
-    fn set(&mut self, token: PositionToken) {
-        self.0.insert(token.slot, (token.incarnation, token.slot_position));
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, token) in self.tokens().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma}{token}")?;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = TokenError;
-
-    fn from_str(text: &str) -> Result<Self, TokenError> {
-        let mut cursor = Self::default();
-        for token in text.split(',').filter(|_| !text.is_empty()) {
-            cursor.set(token.parse()?);
-        }
-        Ok(cursor)
-    }
-}
+/// Slots that are read by themselves at the same time.
+const SLOTS_AT_ONCE: usize = 4;
 
 /// Which events to return. The default is all.
 #[derive(Debug, Clone, Default)]
@@ -101,15 +57,24 @@ impl FollowFilter {
     }
 }
 
-/// A page, or why there is none.
-type Found = Result<Page, Error>;
+/// A slot that is read by itself until it has caught up.
+#[derive(Debug)]
+struct Behind {
+    /// When it is to be read next.
+    due: Instant,
+    reading: bool,
+    /// The last event of it that came by the tail since that began.
+    seen: SlotPosition,
+}
 
-/// What a shard's reader found.
-struct Page {
-    shard: ShardId,
-    events: Vec<RecordedEvent>,
-    /// The tail has passed everything up to here.
-    passed: Position,
+impl Behind {
+    fn now() -> Self {
+        Self {
+            due: Instant::now(),
+            reading: false,
+            seen: SlotPosition::default(),
+        }
+    }
 }
 
 /// A reader of all shards. Dropping a pending [`Follow::next`] loses nothing.
@@ -122,15 +87,16 @@ pub struct Follow {
     /// Up to what lies in `ready`.
     reached: Cursor,
     ready: VecDeque<RecordedEvent>,
-    /// Slots to be read by themselves until they have caught up.
-    behind: BTreeSet<Slot>,
+    behind: BTreeMap<Slot, Behind>,
     shards: watch::Receiver<Vec<ShardId>>,
-    readers: JoinSet<()>,
+    tasks: JoinSet<()>,
     started: BTreeSet<ShardId>,
-    pages: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
+    /// Shards whose heads are being looked at.
+    looking: BTreeSet<ShardId>,
+    found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
     passed: HashMap<ShardId, Position>,
-    /// Each shard's position at the last comparison, and its slots' heads then.
-    heads: HashMap<ShardId, (Position, Vec<PositionToken>)>,
+    /// As of the last comparison.
+    heads: HashMap<ShardId, Heads>,
     compare_at: Instant,
 }
 
@@ -138,15 +104,16 @@ impl EventStore {
     /// Follows all shards behind `cursor`.
     pub fn follow(&self, filter: FollowFilter, cursor: Cursor) -> Follow {
         Follow {
-            behind: filter.slot().into_iter().collect(),
+            behind: filter.slot().into_iter().map(|slot| (slot, Behind::now())).collect(),
             filter,
             reached: cursor.clone(),
             cursor,
             ready: VecDeque::new(),
             shards: self.shards_changed(),
-            readers: JoinSet::new(),
+            tasks: JoinSet::new(),
             started: BTreeSet::new(),
-            pages: mpsc::channel(PAGES_AHEAD),
+            looking: BTreeSet::new(),
+            found: mpsc::channel(PAGES_AHEAD),
             passed: HashMap::new(),
             heads: HashMap::new(),
             compare_at: Instant::now() + COMPARE_EVERY,
@@ -177,7 +144,8 @@ impl Follow {
     /// The next events, at least one and at most `max`; waits until there are some.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where a shard cannot be read: call again, nothing is lost.
+    /// [`Error::Unavailable`] where a shard cannot be read, once for each time that it was tried: call
+    /// again, nothing is lost.
     /// [`Error::Misconfigured`] where the cursor holds positions that the log lost in a restoration.
     pub async fn next(&mut self, max: usize) -> Result<Vec<RecordedEvent>, Error> {
         loop {
@@ -185,15 +153,14 @@ impl Follow {
             if !events.is_empty() {
                 return Ok(events);
             }
-            self.start_readers().await?;
-            if let Some(slot) = self.behind.first().copied() {
-                self.read_on(slot).await?;
-                continue;
-            }
+            self.start_readers();
+            let due = self.read_behind();
             tokio::select! {
-                page = self.pages.1.recv() => if let Some(page) = page { self.accept(page?) },
+                found = self.found.1.recv() => if let Some(found) = found { self.accept(found)? },
                 Ok(()) = self.shards.changed() => {}
-                () = sleep_until(self.compare_at) => self.compare().await?,
+                () = sleep_until(due.unwrap_or(self.compare_at)), if due.is_some() => {}
+                () = sleep_until(self.compare_at) => self.compare(),
+                Some(_) = self.tasks.join_next() => {}
             }
         }
     }
@@ -212,82 +179,86 @@ impl Follow {
         events
     }
 
-    async fn start_readers(&mut self) -> Result<(), Error> {
+    fn start_readers(&mut self) {
         let shards = self.shards.borrow_and_update().clone();
         for shard in shards {
-            if self.started.contains(&shard) {
-                continue;
+            if self.started.insert(shard) {
+                let reader = Reader {
+                    store: self.store.clone(),
+                    shard,
+                    slot: self.filter.slot(),
+                    reached: self.reached.clone(),
+                };
+                self.tasks.spawn(reader.run(self.found.0.clone()));
             }
-            self.refuse_what_was_lost(shard).await?;
-            let after = self.start_of(shard).await?;
-            let tail = self.store.tail(shard, after)?;
-            self.readers.spawn(read(shard, tail, self.pages.0.clone()));
-            self.started.insert(shard);
         }
-        Ok(())
     }
 
-    async fn refuse_what_was_lost(&self, shard: ShardId) -> Result<(), Error> {
-        let tokens: Vec<PositionToken> = self.reached.tokens().collect();
-        let ahead = self.store.history(shard).await?.ahead(&tokens);
-        ahead.first().map_or(Ok(()), |ahead| {
-            Err(Error::Misconfigured(format!(
-                "position {} was lost when its shard was restored or promoted: go on from slot position {}",
-                ahead.known, ahead.agreed
-            )))
-        })
+    /// Begins to read pages of slots by themselves, those first that have waited longest. Returns when
+    /// there is another one to be read.
+    fn read_behind(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        while self.behind.values().filter(|it| it.reading).count() < SLOTS_AT_ONCE {
+            let waiting = self.behind.iter_mut().filter(|(_, it)| !it.reading);
+            let (slot, behind) = waiting.min_by_key(|(_, it)| it.due)?;
+            if behind.due > now {
+                return Some(behind.due);
+            }
+            (behind.reading, behind.seen) = (true, SlotPosition::default());
+            let (slot, after) = (*slot, self.reached.position(*slot));
+            let (store, found) = (self.store.clone(), self.found.0.clone());
+            self.tasks.spawn(async move {
+                let events = in_time(store.read_slot(slot, after, PAGE)).await;
+                // Nobody follows any more.
+                drop(found.send(Found::Slot { slot, events }).await);
+            });
+        }
+        None
     }
 
-    /// In front of the first event of the shard that lies behind the cursor. For one slot alone its
-    /// past is read from the slot, and the tail serves what comes.
-    async fn start_of(&self, shard: ShardId) -> Result<Position, Error> {
-        let (slots, positions): (Vec<i16>, Vec<i64>) = match self.filter.slot() {
-            Some(_) => Default::default(),
-            None => Slot::all()
-                .map(|slot| (slot.as_i16(), self.reached.position(slot).0 + 1))
-                .unzip(),
-        };
-        let position = sqlx::query_scalar(
-            "SELECT coalesce((SELECT min(e.position) - 1 \
-                                FROM unnest($1::smallint[], $2::bigint[]) AS c (slot, slot_position) \
-                                JOIN events e ON e.slot = c.slot AND e.slot_position = c.slot_position), \
-                             (SELECT position FROM shard))",
-        )
-        .bind(slots)
-        .bind(positions)
-        .fetch_one(&self.store.shard(shard)?.pool)
-        .await
-        .map_err(Error::read)?;
-        Ok(Position(position))
-    }
-
-    fn accept(&mut self, page: Page) {
-        self.passed.insert(page.shard, page.passed);
-        for event in page.events {
-            self.accept_event(event);
+    fn accept(&mut self, found: Found) -> Result<(), Error> {
+        match found {
+            Found::Page { shard, events, passed } => {
+                self.passed.insert(shard, passed);
+                events.into_iter().for_each(|event| self.accept_event(event));
+                Ok(())
+            }
+            Found::Failed(error) => Err(error),
+            Found::Slot { slot, events } => self.accept_slot(slot, events),
+            Found::Heads { shard, heads } => {
+                self.looking.remove(&shard);
+                self.heads.insert(shard, heads?);
+                Ok(())
+            }
         }
     }
 
     fn accept_event(&mut self, event: RecordedEvent) {
         let wanted = self.filter.slot().is_none_or(|slot| slot == event.slot);
         let reached = self.reached.position(event.slot);
-        // What is behind is read from the slot, this event included.
-        if !wanted || event.slot_position <= reached || self.behind.contains(&event.slot) {
+        if !wanted || event.slot_position <= reached {
             return;
         }
-        if event.slot_position.0 == reached.0 + 1 {
+        // What is behind is read from the slot, this event included.
+        if let Some(behind) = self.behind.get_mut(&event.slot) {
+            behind.seen = behind.seen.max(event.slot_position);
+        } else if event.slot_position.0 == reached.0 + 1 {
             self.reached.set(event.token());
             self.ready.push_back(event);
         } else {
-            self.behind.insert(event.slot);
+            self.behind.insert(event.slot, Behind::now());
         }
     }
 
-    /// A page of a slot by itself. An empty one is the end: whatever was committed by now and came
-    /// by the tail before is in it.
-    async fn read_on(&mut self, slot: Slot) -> Result<(), Error> {
-        let events = self.store.read_slot(slot, self.reached.position(slot), PAGE).await?;
-        if events.is_empty() {
+    /// A page of a slot by itself. An empty one is the end, unless the tail brought more since it was
+    /// asked for.
+    fn accept_slot(&mut self, slot: Slot, events: Result<Vec<RecordedEvent>, Error>) -> Result<(), Error> {
+        let Some(behind) = self.behind.get_mut(&slot) else {
+            return Ok(());
+        };
+        (behind.reading, behind.due) = (false, Instant::now());
+        let events = events.inspect_err(|_| behind.due += PAUSE_AFTER_FAILURE)?;
+        if events.is_empty() && behind.seen <= self.reached.position(slot) {
             self.behind.remove(&slot);
         }
         for event in events {
@@ -297,8 +268,9 @@ impl Follow {
         Ok(())
     }
 
-    /// Looks for slots whose head of last time was not delivered though the tail has passed it.
-    async fn compare(&mut self) -> Result<(), Error> {
+    /// Looks for slots whose head of last time was not delivered though the tail has passed it, and
+    /// has the heads looked at again.
+    fn compare(&mut self) {
         self.compare_at = Instant::now() + COMPARE_EVERY;
         for shard in self.started.clone() {
             let passed = self.passed.get(&shard).copied().unwrap_or_default();
@@ -310,51 +282,17 @@ impl Follow {
                     head.slot_position > self.reached.position(head.slot)
                         && self.filter.slot().is_none_or(|slot| slot == head.slot)
                 });
-                self.behind.extend(missed.map(|head| head.slot));
+                for head in missed {
+                    self.behind.entry(head.slot).or_insert_with(Behind::now);
+                }
             }
-            let found = heads(&self.store, shard).await?;
-            self.heads.insert(shard, found);
-            self.refuse_what_was_lost(shard).await?;
-        }
-        Ok(())
-    }
-}
-
-/// A shard's position and the heads of the slots that it owns, as of one moment.
-async fn heads(store: &EventStore, shard: ShardId) -> Result<(Position, Vec<PositionToken>), Error> {
-    let rows: Vec<(i64, i16, i32, i64)> =
-        sqlx::query_as("SELECT h.position, s.slot, s.incarnation, s.slot_position FROM shard h, slots s WHERE s.owned")
-            .fetch_all(&store.shard(shard)?.pool)
-            .await
-            .map_err(Error::read)?;
-    let position = Position(rows.first().map_or(0, |row| row.0));
-    let token = |(_, slot, incarnation, slot_position)| {
-        Some(PositionToken {
-            slot: Slot::from_i16(slot)?,
-            incarnation: Incarnation(incarnation),
-            slot_position: SlotPosition(slot_position),
-        })
-    };
-    Ok((position, rows.into_iter().filter_map(token).collect()))
-}
-
-/// One shard's tail, a few pages ahead of the follower; ends with it.
-async fn read(shard: ShardId, mut tail: Tail, pages: mpsc::Sender<Found>) {
-    let mut told = None;
-    loop {
-        let found = tail.poll(PAGE).await;
-        let failed = found.is_err();
-        let passed = tail.position();
-        let page = match found {
-            Ok(events) if events.is_empty() && told == Some(passed) => continue,
-            found => found.map(|events| Page { shard, events, passed }),
-        };
-        told = Some(passed);
-        if pages.send(page).await.is_err() {
-            return;
-        }
-        if failed {
-            sleep(PAUSE_AFTER_FAILURE).await;
+            if self.looking.insert(shard) {
+                let (store, reached, found) = (self.store.clone(), self.reached.clone(), self.found.0.clone());
+                self.tasks.spawn(async move {
+                    let heads = in_time(look(&store, shard, &reached)).await;
+                    drop(found.send(Found::Heads { shard, heads }).await);
+                });
+            }
         }
     }
 }

@@ -67,11 +67,6 @@ impl History {
         };
         known.iter().filter_map(ahead).collect()
     }
-
-    fn extend(&mut self, other: Self) {
-        self.heads.extend(other.heads);
-        self.branches.extend(other.branches);
-    }
 }
 
 impl EventStore {
@@ -92,19 +87,6 @@ impl EventStore {
     /// [`Error`].
     pub async fn branches(&self, shard: ShardId) -> Result<Vec<Branch>, Error> {
         read_branches(&self.shard(shard)?.pool).await.map_err(Error::read)
-    }
-
-    /// Which of the positions known elsewhere (checkpoints, tokens) are of events that the log lost
-    /// in a restoration or promotion. Their holders must be built again, or go back to `agreed`.
-    ///
-    /// # Errors
-    /// [`Error`]; every shard must be readable.
-    pub async fn ahead(&self, known: &[PositionToken]) -> Result<Vec<Ahead>, Error> {
-        let mut all = History::default();
-        for shard in self.shards() {
-            all.extend(self.history(shard).await?);
-        }
-        Ok(all.ahead(known))
     }
 }
 

@@ -19,6 +19,7 @@ mod append;
 mod audit;
 mod batch;
 mod bootstrap;
+mod branch;
 mod cache;
 mod committer;
 mod control;

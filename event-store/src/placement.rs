@@ -160,7 +160,7 @@ pub(crate) async fn identify(shard: &Shard) -> Result<(), Unreadable> {
         .fetch_optional(&shard.pool)
         .await;
     match answer.map(|id| id.map(ShardId)) {
-        Ok(Some(id)) if id == shard.id => Ok(()),
+        Ok(Some(id)) if id == shard.id => Ok(shard.branch.look(&shard.pool).await?),
         Ok(Some(id)) => Err(Unreadable::AnotherShard(shard.id, id)),
         Ok(None) => Err(Unreadable::NotYetAShard(shard.id)),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {

@@ -10,8 +10,11 @@
 //! only raise the incarnations once more.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use futures::future::join_all;
 use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 use crate::control::unreachable;
 use crate::error::Error;
@@ -20,6 +23,11 @@ use crate::incarnations::{Ahead, History, read_branches};
 use crate::options::ShardOptions;
 use crate::read::SlotHead;
 use crate::token::PositionToken;
+
+/// How long a database may take to be connected to and say a little.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to get the head lock and write of every slot.
+const PATIENCE_FOR_WORK: Duration = Duration::from_secs(30);
 
 /// What to do where another shard cannot be read, and so may own a slot without our knowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,11 +93,32 @@ pub async fn restored(control: &mut PgConnection, reopen: &Reopen<'_>) -> Result
 
 async fn run(control: &mut PgConnection, reopen: &Reopen<'_>, reason: &str) -> Result<Reopened, Error> {
     let options = reopen.shards.iter().find(|shard| shard.id == reopen.shard);
-    let mut shard = open(options.ok_or(Error::UnknownShard(reopen.shard))?).await?;
-    close_to_appends(&mut shard, reopen.shard, reason).await?;
+    let options = options.ok_or(Error::UnknownShard(reopen.shard))?;
+    let mut shard = in_time(PATIENCE, open(options)).await?;
+    in_time(PATIENCE_FOR_WORK, close_to_appends(&mut shard, reopen.shard, reason)).await?;
     let others = Others::read(reopen).await?;
+    let floor = in_time(PATIENCE, reserve(control, &mut shard, reopen)).await?;
+    let work = open_to_appends(&mut shard, &others, floor, reason);
+    let (slots, history) = in_time(PATIENCE_FOR_WORK, work).await?;
+    let owned = |slot: Slot| slots.iter().any(|it| it.slot == slot && it.owned) || others.owns(slot);
+    let reopened = Reopened {
+        shard: reopen.shard,
+        lost: history.ahead(reopen.known),
+        ownerless: Slot::all().filter(|slot| !owned(*slot)).collect(),
+        unreachable: others.unreachable,
+        slots,
+    };
+    tracing::info!(shard = %reopen.shard, reason, incarnation = %floor, "a shard was opened again");
+    Ok(reopened)
+}
+
+async fn open_to_appends(
+    shard: &mut PgConnection,
+    others: &Others,
+    floor: Incarnation,
+    reason: &str,
+) -> Result<(Vec<ReopenedSlot>, History), Error> {
     let failed = |error| Error::unavailable("the shard cannot be opened again", error);
-    let floor = reserve(control, &mut shard, reopen).await?;
     let mut work = shard.begin().await.map_err(failed)?;
     sqlx::query("SELECT lock_head()")
         .execute(&mut *work)
@@ -113,16 +142,16 @@ async fn run(control: &mut PgConnection, reopen: &Reopen<'_>, reason: &str) -> R
         read_branches(&mut *work).await.map_err(failed)?,
     );
     work.commit().await.map_err(failed)?;
-    let owned = |slot: Slot| slots.iter().any(|it| it.slot == slot && it.owned) || others.owns(slot);
-    let reopened = Reopened {
-        shard: reopen.shard,
-        lost: history.ahead(reopen.known),
-        ownerless: Slot::all().filter(|slot| !owned(*slot)).collect(),
-        unreachable: others.unreachable,
-        slots,
+    Ok((slots, history))
+}
+
+/// A database that hangs is one that cannot be reached.
+async fn in_time<T>(patience: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| {
+        let source = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        Err(Error::unavailable("a database does not answer", source))
     };
-    tracing::info!(shard = %reopen.shard, reason, incarnation = %floor, "a shard was opened again");
-    Ok(reopened)
+    timeout(patience, work).await.unwrap_or_else(late)
 }
 
 async fn open(shard: &ShardOptions) -> Result<PgConnection, Error> {
@@ -245,11 +274,10 @@ struct Others {
 impl Others {
     async fn read(reopen: &Reopen<'_>) -> Result<Self, Error> {
         let mut others = Self::default();
-        for shard in reopen.shards.iter().filter(|shard| shard.id != reopen.shard) {
-            let heads = match open(shard).await {
-                Ok(mut connection) => read_heads(&mut connection).await.map_err(Error::read),
-                Err(error) => Err(error),
-            };
+        let others_of = reopen.shards.iter().filter(|shard| shard.id != reopen.shard);
+        let read = async |shard: &ShardOptions| read_heads(&mut open(shard).await?).await.map_err(Error::read);
+        let asked = others_of.map(async |shard| (shard, in_time(PATIENCE, read(shard)).await));
+        for (shard, heads) in join_all(asked).await {
             match (heads, reopen.unreachable) {
                 (Ok(heads), _) => heads.iter().for_each(|head| others.add(head)),
                 (Err(error @ Error::Misconfigured(_)), _) | (Err(error), Unreachable::Refuse) => return Err(error),

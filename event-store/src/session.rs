@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::branch::{Branch, Epoch};
 use crate::ids::{Position, ShardId};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -21,17 +22,23 @@ pub(crate) struct Session {
     /// it acknowledged since: a log that ends before that was restored.
     reopened: i32,
     acknowledged: Position,
+    branch: Branch,
 }
 
 impl Session {
-    pub(crate) fn new(shard: ShardId, options: PgConnectOptions) -> Self {
+    pub(crate) fn new(shard: ShardId, options: PgConnectOptions, branch: Branch) -> Self {
         Self {
             shard,
             options,
             connection: None,
             reopened: 0,
             acknowledged: Position::default(),
+            branch,
         }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.branch.epoch()
     }
 
     /// The connection, made if need be; tries until `deadline`, and at least once.
@@ -80,6 +87,10 @@ impl Session {
                 "the shard takes no appends until its slots were compared"
             );
         }
+        // After the state: a shard that is opened later was closed to this session.
+        timeout(CONNECT_TIMEOUT, self.branch.look(&mut connection))
+            .await
+            .map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
         if reopened > self.reopened {
             self.reopened = reopened;
             self.acknowledged = Position::default();

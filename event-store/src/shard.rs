@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::branch::Branch;
 use crate::committer::Committer;
 use crate::error::Error;
 use crate::ids::{Position, ShardId};
@@ -29,6 +30,8 @@ pub(crate) struct Shard {
     pub(crate) head: watch::Receiver<Position>,
     /// Loads streams, from the view that shows only what this shard owns.
     pub(crate) streams: PostgresEventRepository,
+    /// Of its history, as last seen.
+    pub(crate) branch: Branch,
 }
 
 impl Shard {
@@ -37,6 +40,7 @@ impl Shard {
     pub(crate) fn start(
         shard: &ShardOptions,
         options: &Options,
+        branch: Branch,
         closing: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Self, Error> {
@@ -57,6 +61,7 @@ impl Shard {
                     .clone()
                     .application_name("comanda committer")
                     .options([statement_timeout.clone(), lock_timeout]),
+                branch.clone(),
             ),
             head,
             closing: closing.clone(),
@@ -83,6 +88,7 @@ impl Shard {
             queue,
             head: head_seen,
             streams,
+            branch,
         })
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::branch::Branches;
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::options::{Options, ShardOptions};
@@ -20,6 +21,7 @@ pub(crate) struct Shards {
     changing: Mutex<()>,
     closing: CancellationToken,
     committers: TaskTracker,
+    branches: Branches,
 }
 
 impl Shards {
@@ -31,6 +33,7 @@ impl Shards {
             changing: Mutex::default(),
             closing: CancellationToken::new(),
             committers: TaskTracker::new(),
+            branches: Branches::default(),
         };
         for shard in &options.shards {
             if shards.get(shard.id).is_some() {
@@ -43,7 +46,8 @@ impl Shards {
 
     /// A shard that is not one of these yet: see [`Shards::add`].
     pub(crate) fn start(&self, shard: &ShardOptions, options: &Options) -> Result<Arc<Shard>, Error> {
-        Shard::start(shard, options, &self.closing, &self.committers).map(Arc::new)
+        let branch = self.branches.of_shard();
+        Shard::start(shard, options, branch, &self.closing, &self.committers).map(Arc::new)
     }
 
     pub(crate) fn add(&self, shard: Arc<Shard>) {
@@ -80,6 +84,10 @@ impl Shards {
 
     pub(crate) fn ids(&self) -> watch::Receiver<Vec<ShardId>> {
         self.ids.subscribe()
+    }
+
+    pub(crate) fn branches(&self) -> &Branches {
+        &self.branches
     }
 
     /// Cancelled when no more appends are taken.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::aggregates::AggregateStore;
 use crate::append::{Append, Committed};
 use crate::batch::Prepared;
+use crate::branch::Epoch;
 use crate::cache::StreamCache;
 use crate::error::Error;
 use crate::ids::{Position, ShardId, Slot};
@@ -133,7 +134,13 @@ impl EventStore {
     /// # Errors
     /// [`Error`]; only after [`Error::Unavailable`] is the outcome unknown.
     pub async fn append(&self, append: Append) -> Result<Committed, Error> {
-        let prepared = Arc::new(Prepared::new(append)?);
+        self.append_decided(append, None).await
+    }
+
+    /// As [`EventStore::append`]; a conflict, too, where what was decided on was read of a history
+    /// that is not the log's any more.
+    pub(crate) async fn append_decided(&self, append: Append, on: Option<Epoch>) -> Result<Committed, Error> {
+        let prepared = Arc::new(Prepared::new(append, on)?);
         let slot = prepared.slot;
         let shard = self.owner(slot).await?;
         match shard.queue.append(Arc::clone(&prepared)).await {
@@ -197,6 +204,11 @@ impl EventStore {
     /// Takes no more appends, commits what was handed over, and returns when that is done.
     pub async fn close(&self) {
         self.inner.shards.close().await;
+    }
+
+    /// To be taken before reading what is kept.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.inner.shards.branches().epoch()
     }
 
     pub(crate) fn shard(&self, id: ShardId) -> Result<Arc<Shard>, Error> {

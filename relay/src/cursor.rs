@@ -5,6 +5,11 @@
 //!
 //! A relay that has lost its lease may not know it yet and go on sending for a moment. That costs
 //! repetitions and nothing else, so neither the clock nor the lease is needed for correctness.
+//!
+//! What a relay remembers of the cursor is never trusted beyond the shard it was read from: a standby
+//! promoted or a backup restored at the same address may know less, and gives out the positions in
+//! between for other events. So keeping the lease and moving the cursor compare; where the shard is
+//! not as the relay left it, the lease is lost, and publishing begins anew at the stored cursor.
 
 use std::time::Duration;
 
@@ -27,6 +32,8 @@ pub(crate) struct Lease {
     term: i64,
     /// The cursor as last written.
     pub(crate) position: Position,
+    /// How often the shard had been opened again after a promotion or restoration.
+    reopened: i32,
     /// Where the topic's partitions ended at least, as of a while ago; may be empty.
     pub(crate) settled_ends: Vec<i64>,
 }
@@ -118,11 +125,17 @@ impl Desk {
                 keep(connection, &post, lease).await
             })
             .await?;
-        self.backlog = kept.ok_or(Error::LeaseLost)?;
+        let (position, backlog) = kept.ok_or(Error::LeaseLost)?;
+        self.backlog = backlog;
+        // Further than remembered where the answer to a move was lost.
+        let lease = Lease {
+            position,
+            ..lease.clone()
+        };
         Ok(if ours {
-            Attendance::Held(lease.clone())
+            Attendance::Held(lease)
         } else {
-            Attendance::HandOver(lease.clone())
+            Attendance::HandOver(lease)
         })
     }
 
@@ -252,34 +265,46 @@ async fn present(connection: &mut PgConnection, post: &Post) -> Result<Vec<Uuid>
     .await
 }
 
-/// `None` where another relay has it.
+/// `None` where another relay has it. No event is behind a cursor that lies beyond the log's end: it
+/// goes back to there.
 async fn take(connection: &mut PgConnection, post: &Post) -> Result<Option<Lease>, sqlx::Error> {
-    let taken: Option<(i64, i64, Vec<i64>)> = sqlx::query_as(
+    let taken: Option<(i64, i64, Vec<i64>, i32)> = sqlx::query_as(
         "INSERT INTO relay_cursors AS c (topic, holder, term, lease_until) \
          VALUES ($1, $2, 1, clock_timestamp() + $3 * interval '1 millisecond') \
          ON CONFLICT (topic) DO UPDATE \
-            SET holder = excluded.holder, term = c.term + 1, lease_until = excluded.lease_until \
+            SET holder = excluded.holder, term = c.term + 1, lease_until = excluded.lease_until, \
+                position = least(c.position, (SELECT position FROM shard)), \
+                settled_position = least(c.settled_position, (SELECT position FROM shard)), \
+                rewinds = c.rewinds + coalesce((c.position > (SELECT position FROM shard))::integer, 0) \
           WHERE c.lease_until < clock_timestamp() OR c.holder = excluded.holder \
-         RETURNING term, position, settled_ends",
+         RETURNING term, position, settled_ends, (SELECT reopened FROM shard)",
     )
     .bind(&post.topic)
     .bind(post.relay)
     .bind(milliseconds(post.lease))
     .fetch_optional(connection)
     .await?;
-    Ok(taken.map(|(term, position, settled_ends)| Lease {
+    Ok(taken.map(|(term, position, settled_ends, reopened)| Lease {
         term,
         position: Position(position),
+        reopened,
         settled_ends,
     }))
 }
 
-/// A lease that has run out and was taken by nobody is still ours; `None` where it is not.
-async fn keep(connection: &mut PgConnection, post: &Post, lease: &Lease) -> Result<Option<Backlog>, sqlx::Error> {
-    let kept: Option<(i64, Option<f64>)> = sqlx::query_as(
+/// The stored cursor, and what is behind it. A lease that has run out and was taken by nobody is
+/// still ours; `None` where it is not, or the shard is not as this relay left it.
+async fn keep(
+    connection: &mut PgConnection,
+    post: &Post,
+    lease: &Lease,
+) -> Result<Option<(Position, Backlog)>, sqlx::Error> {
+    let kept: Option<(i64, i64, Option<f64>)> = sqlx::query_as(
         "UPDATE relay_cursors c SET lease_until = clock_timestamp() + $4 * interval '1 millisecond' \
-          WHERE topic = $1 AND holder = $2 AND term = $3 \
-         RETURNING (SELECT position FROM shard), \
+           FROM shard s \
+          WHERE c.topic = $1 AND c.holder = $2 AND c.term = $3 \
+            AND c.position >= $5 AND s.position >= $5 AND s.reopened = $6 \
+         RETURNING c.position, s.position, \
                    (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)::float8 * 1000 FROM events e \
                      WHERE e.position > c.position ORDER BY e.position LIMIT 1)",
     )
@@ -287,14 +312,21 @@ async fn keep(connection: &mut PgConnection, post: &Post, lease: &Lease) -> Resu
     .bind(post.relay)
     .bind(lease.term)
     .bind(milliseconds(post.lease))
+    .bind(lease.position.0)
+    .bind(lease.reopened)
     .fetch_optional(connection)
     .await?;
-    Ok(kept.map(|(head, ms)| Backlog {
-        head: Position(head),
-        ms: ms.unwrap_or(0.0).max(0.0),
+    Ok(kept.map(|(position, head, ms)| {
+        let backlog = Backlog {
+            head: Position(head),
+            ms: ms.unwrap_or(0.0).max(0.0),
+        };
+        (Position(position), backlog)
     }))
 }
 
+/// Whether the cursor was moved: not where the lease is no longer ours, nor where the shard is not as
+/// this relay left it.
 async fn advance(
     connection: &mut PgConnection,
     post: &Post,
@@ -303,10 +335,12 @@ async fn advance(
     settled: Option<&Proven>,
 ) -> Result<bool, sqlx::Error> {
     let moved = sqlx::query(
-        "UPDATE relay_cursors \
+        "UPDATE relay_cursors c \
             SET position = $4, lease_until = clock_timestamp() + $5 * interval '1 millisecond', \
-                settled_position = coalesce($6, settled_position), settled_ends = coalesce($7, settled_ends) \
-          WHERE topic = $1 AND holder = $2 AND term = $3",
+                settled_position = coalesce($6, c.settled_position), settled_ends = coalesce($7, c.settled_ends) \
+           FROM shard s \
+          WHERE c.topic = $1 AND c.holder = $2 AND c.term = $3 \
+            AND c.position >= $8 AND s.position >= $4 AND s.reopened = $9",
     )
     .bind(&post.topic)
     .bind(post.relay)
@@ -315,6 +349,8 @@ async fn advance(
     .bind(milliseconds(post.lease))
     .bind(settled.map(|it| it.position.0))
     .bind(settled.map(|it| it.ends.as_slice()))
+    .bind(lease.position.0)
+    .bind(lease.reopened)
     .execute(connection)
     .await?;
     Ok(moved.rows_affected() == 1)

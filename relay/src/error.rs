@@ -54,7 +54,8 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
-    #[error("another relay has taken the shard over")]
+    /// Taken anew, it begins at the stored cursor.
+    #[error("another relay has taken the shard over, or its database was promoted, restored or set back")]
     LeaseLost,
     #[error(transparent)]
     Log(#[from] event_store::Error),

@@ -11,7 +11,8 @@
 //!   partition is a run without holes, whatever is retried, and it stops for good at the first
 //!   record that cannot be delivered;
 //! - the cursor only passes records that Kafka has acknowledged, with all before them;
-//! - whoever starts, starts at the cursor.
+//! - whoever starts, starts at the cursor, as the shard itself has it: also after the shard's standby
+//!   was promoted or its backup restored at the same address.
 //!
 //! So each producer that ever wrote to a partition wrote a run without holes that began at or
 //! before the end of what was published. Of any number of such runs, interleaved as they may be (a

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use event_store::{Cursor, FollowFilter, RecordedEvent, Slot};
+use std::time::{Duration, Instant};
+
+use event_store::{Cursor, Error, EventStore, FollowFilter, RecordedEvent, Slot};
 use futures::future::join_all;
 
+use crate::support::proxy::Proxy;
 use crate::support::{Platform, append, create, fresh_order, tenant, within};
 
 fn assert_each_slot_dense(seen: &[RecordedEvent]) {
@@ -86,4 +89,50 @@ async fn given_a_filter_then_only_what_matches_is_returned_and_the_heads_begin_b
         let events = within("what comes", follow.next(10)).await.expect("next");
         assert_eq!((events.len(), &events[0].stream), (1, &stream));
     }
+}
+
+#[tokio::test]
+async fn given_a_shard_that_hangs_from_the_start_then_it_is_reported_and_the_others_are_followed() {
+    let platform = Platform::fresh(2).await;
+    let proxy = Proxy::to(&platform.shards[0].url).await;
+    let mut options = platform.options();
+    options.shards[0].url = proxy.url(&platform.shards[0].url);
+    let store = EventStore::connect(options).await.expect("connect");
+    let on = |shard: u16| {
+        let names = (0..).map(|number| tenant(&format!("t{number}")));
+        names.into_iter().find(|it| Slot::of(it).0 % 2 == shard).expect("one")
+    };
+    let (away, there) = (on(0), on(1));
+    store.append(append(&fresh_order(&away), 0)).await.expect("stored");
+    // Neither refused nor answered.
+    proxy.mute(true);
+    let mut follow = store.follow(FollowFilter::default(), Cursor::default());
+    let mut failures = 0;
+    for round in 0..6 {
+        let stream = fresh_order(&there);
+        store.append(append(&stream, 0)).await.expect("stored");
+        let asked = Instant::now();
+        let events = loop {
+            match within("the shard that is there", follow.next(10)).await {
+                Ok(events) => break events,
+                Err(Error::Unavailable { .. }) => failures += 1,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!((events.len(), &events[0].stream), (1, &stream), "round {round}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    }
+    while failures == 0 {
+        let told = within("the failure", follow.next(10)).await;
+        assert!(matches!(told, Err(Error::Unavailable { .. })), "{told:?}");
+        failures += 1;
+    }
+    proxy.mute(false);
+    proxy.cut();
+    let events = loop {
+        if let Ok(events) = within("the other shard", follow.next(10)).await {
+            break events;
+        }
+    };
+    assert_eq!((events.len(), events[0].stream.tenant()), (1, &away));
 }

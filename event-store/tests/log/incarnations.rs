@@ -1,5 +1,7 @@
 //! Shards that were promoted or restored: recognised, closed to appends, compared, opened again.
 
+use domain::product::Product;
+use domain::{Sequence, StreamId};
 use event_store::{
     Error, Incarnation, PositionToken, Reopen, Reopened, ShardId, ShardOptions, Slot, SlotPosition, Unreachable,
     bootstrap, promote, restored,
@@ -8,7 +10,9 @@ use local_postgres::testing::ScratchFolder;
 use local_postgres::{Config, Server, Standby};
 use migrations::Database;
 
-use crate::support::{Platform, append, connect, fresh_order, run, tenant};
+use crate::aggregates::{define, metadata, off_sale};
+use crate::support::proxy::Proxy;
+use crate::support::{Platform, append, connect, fresh_order, run, tenant, within};
 
 fn reopen<'a>(shards: &'a [ShardOptions], known: &'a [PositionToken]) -> Reopen<'a> {
     Reopen {
@@ -74,7 +78,8 @@ async fn given_a_recorded_timeline_that_is_not_the_servers_then_appends_wait_for
         (after.incarnation, after.token().slot_position),
         (Incarnation(2), SlotPosition(2))
     );
-    assert_eq!(store.ahead(&[token, beyond]).await.expect("ahead").len(), 1);
+    let history = store.history(ShardId(0)).await.expect("history");
+    assert_eq!(history.ahead(&[token, beyond]).len(), 1);
     assert!(
         matches!(promoted(&platform, &[]).await, Err(Error::Misconfigured(_))),
         "nothing to promote"
@@ -100,6 +105,94 @@ async fn given_a_restored_backup_then_no_incarnation_is_given_twice_and_another_
     platform.shards[1].url = "postgres://127.0.0.1:1/away".to_owned();
     let refused = restored(&mut connect(&platform.control).await, &reopen(&platform.shards, &[])).await;
     assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn given_another_shard_that_hangs_then_it_counts_as_one_that_cannot_be_reached() {
+    let mut platform = Platform::fresh(2).await;
+    let proxy = Proxy::to(&platform.shards[1].url).await;
+    proxy.mute(true);
+    platform.shards[1].url = proxy.url(&platform.shards[1].url);
+    run(&mut platform.shard(0).await, "UPDATE shard SET timeline = timeline + 7").await;
+    let refused = within("the refusal", promoted(&platform, &[])).await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    let accept = Reopen {
+        unreachable: Unreachable::Accept,
+        ..reopen(&platform.shards, &[])
+    };
+    let mut control = connect(&platform.control).await;
+    let report = within("opening it", promote(&mut control, &accept)).await.expect("promoted");
+    assert_eq!(report.unreachable, [ShardId(1)]);
+}
+
+#[tokio::test]
+async fn given_streams_in_memory_when_their_shard_is_opened_again_without_their_end_then_they_are_read_again() {
+    let platform = Platform::fresh(1).await;
+    let (here, there) = (platform.store().await, platform.store().await);
+    let (products, elsewhere) = (here.aggregates::<Product>(), there.aggregates::<Product>());
+    let (acme, id) = (tenant("acme"), "pizza".parse().expect("an id"));
+    let stream = StreamId::product(&acme, &id);
+    for event in [define(900), off_sale()] {
+        let loaded = products.load(&stream).await.expect("load");
+        products.commit(vec![event], loaded, metadata()).await.expect("commit");
+    }
+    let stale = products.load(&stream).await.expect("cached");
+    assert_eq!(stale.version, Sequence(2));
+
+    // As a standby that lacked the last event, and took another one in its place.
+    let slot = Slot::of(&acme);
+    let promoted_without_the_end = format!(
+        "BEGIN; \
+         ALTER TABLE events DISABLE TRIGGER events_are_append_only; \
+         DELETE FROM events WHERE sequence = 2; \
+         ALTER TABLE events ENABLE TRIGGER events_are_append_only; \
+         UPDATE slots SET slot_position = 1 WHERE slot = {slot}; \
+         UPDATE shard SET position = 1, timeline = timeline + 7; \
+         COMMIT"
+    );
+    run(&mut platform.shard(0).await, &promoted_without_the_end).await;
+    run(
+        &mut platform.shard(0).await,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name LIKE 'comanda %'",
+    )
+    .await;
+    promoted(&platform, &[]).await.expect("promoted");
+    let loaded = elsewhere.load(&stream).await.expect("load");
+    assert_eq!(loaded.version, Sequence(1));
+    elsewhere.commit(vec![define(950)], loaded, metadata()).await.expect("commit");
+
+    // The version is the right one again, and the state is not.
+    let conflict = products.commit(vec![define(1)], stale, metadata()).await;
+    assert!(matches!(conflict, Err(Error::Conflict { .. })), "{conflict:?}");
+    let loaded = products.load(&stream).await.expect("read");
+    assert_eq!(loaded.version, Sequence(2));
+    assert_eq!(loaded.aggregate, elsewhere.load_fresh(&stream).await.expect("read").aggregate);
+    products.commit(vec![off_sale()], loaded, metadata()).await.expect("decided again");
+}
+
+/// Whatever else was in memory goes with it, as soon as anything is appended.
+#[tokio::test]
+async fn given_a_shard_opened_again_when_one_stream_is_appended_to_then_no_other_is_answered_from_memory() {
+    let platform = Platform::fresh(1).await;
+    let store = platform.store().await;
+    let products = store.aggregates::<Product>();
+    let stream = StreamId::product(&tenant("acme"), &"pizza".parse().expect("an id"));
+    let loaded = products.load(&stream).await.expect("load");
+    products.commit(vec![define(900)], loaded, metadata()).await.expect("commit");
+    run(&mut platform.shard(0).await, "UPDATE shard SET timeline = timeline + 7").await;
+    run(
+        &mut platform.shard(0).await,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name = 'comanda committer'",
+    )
+    .await;
+    // Sees that it is closed, and after that, over a session of its own, that it was opened.
+    assert_refused(store.append(append(&fresh_order(&tenant("acme")), 0)).await);
+    promoted(&platform, &[]).await.expect("promoted");
+    store.append(append(&fresh_order(&tenant("acme")), 0)).await.expect("stored");
+    run(&mut platform.shard(0).await, "ALTER VIEW stream_events RENAME TO out_of_reach").await;
+    assert!(products.load(&stream).await.is_err(), "the log is asked");
 }
 
 #[tokio::test]

@@ -26,6 +26,17 @@ fn desk(log: &Log, relay: u128) -> Desk {
     Desk::new(post, &log.shards[0].url).unwrap()
 }
 
+/// A log that is long enough for every cursor here.
+async fn log() -> Log {
+    let log = Log::of(1).await;
+    set(&mut log.shard(0).await, "UPDATE shard SET position = 1000").await;
+    log
+}
+
+async fn set(shard: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(sql).execute(shard).await.unwrap();
+}
+
 async fn held(desk: &mut Desk, lease: Option<&Lease>) -> Lease {
     match desk.attend(lease).await.unwrap() {
         Attendance::Held(lease) => lease,
@@ -35,15 +46,13 @@ async fn held(desk: &mut Desk, lease: Option<&Lease>) -> Lease {
 
 /// As if their time were over.
 async fn expire(shard: &mut PgConnection) {
-    sqlx::raw_sql("UPDATE relay_cursors SET lease_until = '-infinity'; DELETE FROM relay_members")
-        .execute(shard)
-        .await
-        .unwrap();
+    let sql = "UPDATE relay_cursors SET lease_until = '-infinity'; DELETE FROM relay_members";
+    set(shard, sql).await;
 }
 
 #[tokio::test]
 async fn a_lease_is_one_relays_until_it_gives_it_back_or_its_time_is_over() {
-    let log = Log::of(1).await;
+    let log = log().await;
     let (mut first, mut second, mut shard) = (desk(&log, 2), desk(&log, 1), log.shard(0).await);
     let lease = held(&mut first, None).await;
     assert_eq!(lease.position, Position(0));
@@ -69,7 +78,7 @@ async fn a_lease_is_one_relays_until_it_gives_it_back_or_its_time_is_over() {
 
 #[tokio::test]
 async fn only_the_holder_moves_the_cursor_and_only_forward() {
-    let log = Log::of(1).await;
+    let log = log().await;
     let (mut first, mut second, mut shard) = (desk(&log, 1), desk(&log, 2), log.shard(0).await);
     let mut lease = held(&mut first, None).await;
     first.advance(&mut lease, Position(7), None).await.unwrap();
@@ -98,7 +107,7 @@ async fn only_the_holder_moves_the_cursor_and_only_forward() {
 
 #[tokio::test]
 async fn a_loss_goes_back_to_what_had_settled() {
-    let log = Log::of(1).await;
+    let log = log().await;
     let (mut desk, mut shard) = (desk(&log, 1), log.shard(0).await);
     let mut lease = held(&mut desk, None).await;
     let settled = Proven {
@@ -116,7 +125,7 @@ async fn a_loss_goes_back_to_what_had_settled() {
 
 #[tokio::test]
 async fn an_operator_can_have_everything_published_again() {
-    let log = Log::of(1).await;
+    let log = log().await;
     let (mut desk, mut shard) = (desk(&log, 1), log.shard(0).await);
     assert_eq!(
         rewind(&mut shard, TOPIC, Position(0)).await.unwrap(),
@@ -136,4 +145,37 @@ async fn an_operator_can_have_everything_published_again() {
         Err(Error::LeaseLost)
     ));
     assert_eq!(held(&mut desk, None).await.position, Position(4));
+}
+
+/// As a standby that was promoted, or a backup that was restored, at the same address: holder and
+/// term are ours, and the rest is not what it was.
+#[tokio::test]
+async fn a_shard_that_is_not_as_it_was_left_is_taken_anew_at_the_stored_cursor() {
+    for (set_back, stored) in [
+        ("UPDATE relay_cursors SET position = 4, rewinds = rewinds + 1", 4),
+        ("UPDATE shard SET position = 6", 6),
+        ("UPDATE shard SET reopened = reopened + 1", 10),
+    ] {
+        let log = log().await;
+        let (mut desk, mut shard) = (desk(&log, 1), log.shard(0).await);
+        let mut lease = held(&mut desk, None).await;
+        desk.advance(&mut lease, Position(10), None).await.unwrap();
+        set(&mut shard, set_back).await;
+        let moved = desk.advance(&mut lease, Position(11), None).await;
+        assert!(matches!(moved, Err(Error::LeaseLost)), "{set_back}: {moved:?}");
+        let kept = desk.attend(Some(&lease)).await;
+        assert!(matches!(kept, Err(Error::LeaseLost)), "{set_back}: {kept:?}");
+        let anew = held(&mut desk, None).await;
+        assert_eq!(anew.position, Position(stored), "{set_back}");
+        assert_eq!(held(&mut desk, Some(&anew)).await, anew, "{set_back}");
+    }
+}
+
+#[tokio::test]
+async fn a_move_whose_answer_was_lost_counts() {
+    let log = log().await;
+    let (mut desk, mut shard) = (desk(&log, 1), log.shard(0).await);
+    let lease = held(&mut desk, None).await;
+    set(&mut shard, "UPDATE relay_cursors SET position = 8").await;
+    assert_eq!(held(&mut desk, Some(&lease)).await.position, Position(8));
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use domain::metadata::key;
 use domain::{EventId, OrderId, Sequence, StreamId, TenantId};
 use event_store::{
-    Append, Committed, ControlOptions, EventStore, NewEvent, Options, ShardId, ShardOptions, Slot, SlotPosition,
-    UrlKept, bootstrap, register_shard,
+    Append, Committed, ControlOptions, EventStore, NewEvent, Options, Reopen, ShardId, ShardOptions, Slot,
+    SlotPosition, Unreachable, UrlKept, bootstrap, promote, register_shard,
 };
 use migrations::{Database, migrate};
 use serde_json::value::RawValue;
@@ -30,12 +30,20 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) async fn of(shards: i16) -> Self {
+        let mut urls = Vec::new();
+        for _ in 0..shards {
+            urls.push(local_postgres::testing::fresh_database().await);
+        }
+        Self::on(urls).await
+    }
+
+    /// On databases that are empty.
+    pub(super) async fn on(urls: Vec<String>) -> Self {
         let at = local_postgres::testing::fresh_database().await;
         let mut control = open(&at).await;
         migrate(Database::Control, &mut control).await.unwrap();
         let mut options = Vec::new();
-        for id in 0..shards {
-            let url = local_postgres::testing::fresh_database().await;
+        for (id, url) in (0..).zip(urls) {
             migrate(Database::EventStore, &mut open(&url).await).await.unwrap();
             options.push(ShardOptions { id: ShardId(id), url });
         }
@@ -73,6 +81,17 @@ impl Log {
         self.shards.push(shard);
         let routed = async || self.store.shard_of(slot).ok() == Some(ShardId(id));
         super::eventually("the slot is routed to the new shard", super::SOON, routed).await;
+    }
+
+    /// Opens the first shard again after its standby was promoted.
+    pub(super) async fn promoted(&self) {
+        let reopen = Reopen {
+            shard: ShardId(0),
+            shards: &self.shards,
+            unreachable: Unreachable::Refuse,
+            known: &[],
+        };
+        promote(&mut open(&self.control).await, &reopen).await.unwrap();
     }
 
     /// Stores an order of one event for the `nth` tenant.

@@ -1,9 +1,11 @@
 //! On real PostgreSQL and real Kafka: the log minus the topic is empty, and in order per slot.
 
+mod address;
 mod cursor;
 mod failures;
 mod judge;
 mod log;
+mod promoted;
 mod publishing;
 mod running;
 mod sharing;
