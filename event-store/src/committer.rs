@@ -132,18 +132,24 @@ impl Committer {
     }
 
     /// Answers those that were decided on what was read of another branch of the shard's history: an
-    /// equal length would be taken for the same stream. None of them was sent before.
-    fn answer_outdated(&self, jobs: &mut Vec<Job>, now: Epoch) {
+    /// equal length would be taken for the same stream.
+    fn answer_outdated(&self, jobs: &mut Vec<Job>, now: Epoch, sent: bool) {
         let outdated = |job: &mut Job| job.prepared.decided.is_some_and(|epoch| epoch != now);
         for job in jobs.extract_if(.., outdated) {
-            self.answer_conflict(job);
+            if sent {
+                // Whether it was stored, and is still there, is for those to find out who sent it.
+                let source = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+                job.answer(Err(Error::unavailable("the shard was opened again", source)));
+            } else {
+                self.answer_conflict(job);
+            }
         }
     }
 
     /// Sends once, and again after a lost connection, until `reconnect_within` has passed. What need
     /// not be sent is answered and taken out.
     async fn send(&mut self, jobs: &mut Vec<Job>) -> Result<Vec<Outcome>, sqlx::Error> {
-        let mut sent_in = None;
+        let mut sent = false;
         let mut deadline = Instant::now();
         if !self.down {
             deadline += self.reconnect_within;
@@ -157,14 +163,8 @@ impl Committer {
                     Failure::Data | Failure::Server => sqlx::Error::Io(std::io::Error::other(error)),
                 });
             }
-            let now = self.session.epoch();
-            match sent_in {
-                None => self.answer_outdated(jobs, now),
-                Some(epoch) if epoch == now => {}
-                // Whether it was stored, and where, is for those to find out who sent it.
-                Some(_) => return Err(sqlx::Error::Io(std::io::Error::other("the shard was opened again"))),
-            }
-            sent_in = Some(now);
+            self.answer_outdated(jobs, self.session.epoch(), sent);
+            sent = true;
             let batch: Vec<&Prepared> = jobs.iter().map(|job| job.prepared.as_ref()).collect();
             if batch.is_empty() {
                 return Ok(Vec::new());

@@ -128,8 +128,7 @@ async fn given_another_shard_that_hangs_then_it_counts_as_one_that_cannot_be_rea
 #[tokio::test]
 async fn given_streams_in_memory_when_their_shard_is_opened_again_without_their_end_then_they_are_read_again() {
     let platform = Platform::fresh(1).await;
-    let (here, there) = (platform.store().await, platform.store().await);
-    let (products, elsewhere) = (here.aggregates::<Product>(), there.aggregates::<Product>());
+    let products = platform.store().await.aggregates::<Product>();
     let (acme, id) = (tenant("acme"), "pizza".parse().expect("an id"));
     let stream = StreamId::product(&acme, &id);
     for event in [define(900), off_sale()] {
@@ -158,11 +157,15 @@ async fn given_streams_in_memory_when_their_shard_is_opened_again_without_their_
     )
     .await;
     promoted(&platform, &[]).await.expect("promoted");
+    let elsewhere = platform.store().await.aggregates::<Product>();
     let loaded = elsewhere.load(&stream).await.expect("load");
     assert_eq!(loaded.version, Sequence(1));
     elsewhere.commit(vec![define(950)], loaded, metadata()).await.expect("commit");
 
-    // The version is the right one again, and the state is not.
+    // The version is the right one again, and the state is not. Sent over the old connection, its
+    // outcome is unknown.
+    let unknown = products.commit(vec![define(1)], stale.clone(), metadata()).await;
+    assert!(matches!(unknown, Err(Error::Unavailable { .. })), "{unknown:?}");
     let conflict = products.commit(vec![define(1)], stale, metadata()).await;
     assert!(matches!(conflict, Err(Error::Conflict { .. })), "{conflict:?}");
     let loaded = products.load(&stream).await.expect("read");
