@@ -1,7 +1,8 @@
 //! The one way in which every command of every aggregate runs: load, judge, decide, commit.
 //!
 //! Guarantee: a command that was accepted is stored exactly once, and whoever repeats it gets the
-//! answer it was given. A refusal is judged by the log itself, never by a cached copy alone.
+//! answer it was given. A refusal is judged, and a stored answer given, by the log itself, never by a
+//! cached copy alone: what a copy holds may have been lost with the end of a log.
 //!
 //! Crash behaviour: nothing is kept between attempts. Whatever was acknowledged is in the log; a
 //! caller that went away between commit and answer finds its command by key or id.
@@ -79,7 +80,8 @@ impl<A: Aggregate + Clone> Done<A> {
 enum Source {
     /// Nothing is read: the stream is taken to be empty.
     Assumed,
-    /// A copy kept from earlier. The append finds out if it is old; a refusal would not.
+    /// A copy kept from earlier. The append finds out if it is old; a refusal or a stored answer
+    /// would not.
     Cached,
     /// The log itself.
     Log,
@@ -143,6 +145,7 @@ impl Executor {
         let mut conflicts = 0;
         loop {
             match attempt(&streams, call, command.clone(), source).await {
+                Ok(Attempt::Done(done)) if done.replayed && source == Source::Cached => {}
                 Ok(Attempt::Done(done)) => return Ok(done),
                 Ok(Attempt::Lost) if conflicts == self.max_conflicts => return Err(Error::Contention),
                 Ok(Attempt::Lost) => {

@@ -233,6 +233,41 @@ async fn given_the_process_was_started_anew_then_repeats_are_answered_as_they_we
     );
 }
 
+/// As after a standby was promoted that lacked the end: the process still knows what the log lost.
+#[tokio::test]
+async fn given_the_log_lost_a_command_then_repeating_it_stores_it_again() {
+    let platform = Platform::start().await;
+    let api = platform.api().await;
+    let client = api.furnished("acme").await;
+    let id = client.placed().await;
+    let keyed = [("idempotency-key", "s-1")];
+    let accept = json!({"status": "accepted"});
+    let first = client.status(&id, &keyed, &accept).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    assert_repeats(&client.status(&id, &keyed, &accept).await, &first);
+    let before = platform.count_events().await;
+
+    for mut shard in platform.connections().await {
+        let lost = "BEGIN; ALTER TABLE events DISABLE TRIGGER events_are_append_only; \
+                    DELETE FROM events WHERE event_type = 'OrderStatusChanged'; \
+                    ALTER TABLE events ENABLE TRIGGER events_are_append_only; \
+                    UPDATE slots s SET slot_position = \
+                        (SELECT coalesce(max(e.slot_position), 0) FROM events e WHERE e.slot = s.slot); \
+                    UPDATE shard SET position = (SELECT coalesce(max(position), 0) FROM events); COMMIT";
+        sqlx::raw_sql(lost).execute(&mut shard).await.unwrap();
+    }
+    assert_eq!(platform.count_events().await, before - 1);
+    let again = client.status(&id, &keyed, &accept).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotent-replayed")),
+        (200, None),
+        "{}",
+        again.text
+    );
+    assert_eq!(platform.count_events().await, before);
+    assert_repeats(&client.status(&id, &keyed, &accept).await, &again);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_key_sent_many_times_at_once_then_one_order_is_stored() {
     let platform = Platform::start().await;
