@@ -143,11 +143,15 @@ where
             events: new.clone(),
         };
         let begun = context.epoch.unwrap_or_else(|| self.store.epoch());
-        let committed = self.store.append_decided(append, context.epoch).await.inspect_err(|error| {
-            if matches!(error, Error::Conflict { .. }) {
-                self.cache.forget(&stream);
-            }
-        })?;
+        let committed = self
+            .store
+            .append_decided(append, context.epoch)
+            .await
+            .inspect_err(|error| {
+                if matches!(error, Error::Conflict { .. }) {
+                    self.cache.forget(&stream);
+                }
+            })?;
         let stored = stored_envelopes(&stream, events, new, &committed);
         self.remember(context, &stored, begun);
         Ok(stored)

@@ -121,7 +121,9 @@ async fn given_another_shard_that_hangs_then_it_counts_as_one_that_cannot_be_rea
         ..reopen(&platform.shards, &[])
     };
     let mut control = connect(&platform.control).await;
-    let report = within("opening it", promote(&mut control, &accept)).await.expect("promoted");
+    let report = within("opening it", promote(&mut control, &accept))
+        .await
+        .expect("promoted");
     assert_eq!(report.unreachable, [ShardId(1)]);
 }
 
@@ -160,7 +162,10 @@ async fn given_streams_in_memory_when_their_shard_is_opened_again_without_their_
     let elsewhere = platform.store().await.aggregates::<Product>();
     let loaded = elsewhere.load(&stream).await.expect("load");
     assert_eq!(loaded.version, Sequence(1));
-    elsewhere.commit(vec![define(950)], loaded, metadata()).await.expect("commit");
+    elsewhere
+        .commit(vec![define(950)], loaded, metadata())
+        .await
+        .expect("commit");
 
     // The version is the right one again, and the state is not. Sent over the old connection, its
     // outcome is unknown.
@@ -170,8 +175,14 @@ async fn given_streams_in_memory_when_their_shard_is_opened_again_without_their_
     assert!(matches!(conflict, Err(Error::Conflict { .. })), "{conflict:?}");
     let loaded = products.load(&stream).await.expect("read");
     assert_eq!(loaded.version, Sequence(2));
-    assert_eq!(loaded.aggregate, elsewhere.load_fresh(&stream).await.expect("read").aggregate);
-    products.commit(vec![off_sale()], loaded, metadata()).await.expect("decided again");
+    assert_eq!(
+        loaded.aggregate,
+        elsewhere.load_fresh(&stream).await.expect("read").aggregate
+    );
+    products
+        .commit(vec![off_sale()], loaded, metadata())
+        .await
+        .expect("decided again");
 }
 
 /// Whatever else was in memory goes with it, as soon as anything is appended.
@@ -182,7 +193,10 @@ async fn given_a_shard_opened_again_when_one_stream_is_appended_to_then_no_other
     let products = store.aggregates::<Product>();
     let stream = StreamId::product(&tenant("acme"), &"pizza".parse().expect("an id"));
     let loaded = products.load(&stream).await.expect("load");
-    products.commit(vec![define(900)], loaded, metadata()).await.expect("commit");
+    products
+        .commit(vec![define(900)], loaded, metadata())
+        .await
+        .expect("commit");
     run(&mut platform.shard(0).await, "UPDATE shard SET timeline = timeline + 7").await;
     run(
         &mut platform.shard(0).await,
@@ -193,8 +207,15 @@ async fn given_a_shard_opened_again_when_one_stream_is_appended_to_then_no_other
     // Sees that it is closed, and after that, over a session of its own, that it was opened.
     assert_refused(store.append(append(&fresh_order(&tenant("acme")), 0)).await);
     promoted(&platform, &[]).await.expect("promoted");
-    store.append(append(&fresh_order(&tenant("acme")), 0)).await.expect("stored");
-    run(&mut platform.shard(0).await, "ALTER VIEW stream_events RENAME TO out_of_reach").await;
+    store
+        .append(append(&fresh_order(&tenant("acme")), 0))
+        .await
+        .expect("stored");
+    run(
+        &mut platform.shard(0).await,
+        "ALTER VIEW stream_events RENAME TO out_of_reach",
+    )
+    .await;
     assert!(products.load(&stream).await.is_err(), "the log is asked");
 }
 
