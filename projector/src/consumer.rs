@@ -37,13 +37,12 @@ impl Consumer {
 
     /// A consumer for some read models only.
     pub fn with_models(read_store: PgPool, settings: ProjectorSettings, models: Vec<Registered>) -> Self {
-        let progress = Progress::new(models.iter().map(Registered::name).collect());
         Self {
             read_store,
             settings,
             models,
             fault: Fault::from_environment(),
-            progress,
+            progress: Progress::new(),
         }
     }
 
@@ -115,6 +114,10 @@ impl Consumer {
         .await
     }
 
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
     pub(crate) fn settings(&self) -> &ProjectorSettings {
         &self.settings
     }
@@ -143,6 +146,7 @@ impl Consumer {
             parts: BTreeMap::new(),
             pages: FuturesUnordered::new(),
             looks: FuturesUnordered::new(),
+            ages: FuturesUnordered::new(),
             suspects: BTreeMap::new(),
             compared: BTreeMap::new(),
             held: None,

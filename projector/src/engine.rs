@@ -91,9 +91,6 @@ impl Engine {
             let mut connection = read_store.acquire().await?;
             checkpoint::load(&mut connection, &generations, None).await?
         };
-        for ((model, slot), checkpoint) in &checkpoints {
-            progress.raise(*slot, *model, *checkpoint);
-        }
         let models = models.iter().map(Registered::instance).collect();
         Ok(Self {
             read_store,
@@ -282,7 +279,6 @@ impl Engine {
         for (step, moved) in plan.steps.iter().zip(moved) {
             if *moved {
                 self.checkpoints.insert((step.model, step.slot), step.to);
-                self.progress.record(step.slot, step.model, step.to);
             } else {
                 lost.insert(step.slot);
             }
@@ -322,7 +318,6 @@ impl Engine {
                 let read_model = generation.read_model;
                 let checkpoint = found.ok_or(Error::NoCheckpoint { read_model, slot })?;
                 self.checkpoints.insert((model, slot), checkpoint);
-                self.progress.record(slot, model, checkpoint);
             }
         }
         self.doubtful.clear();

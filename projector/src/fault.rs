@@ -2,8 +2,8 @@
 //!
 //! For tests only. Two environment variables are needed, so that neither a typing mistake nor a
 //! copied settings file ever switches a guarantee off: `COMANDA_PLANTED_FAULTS=1` and
-//! `COMANDA_FAULT_PROJECTOR=skip_compare_and_set` (or `skip_dedupe`, `skip_refill`). No settings file
-//! can.
+//! `COMANDA_FAULT_PROJECTOR=skip_compare_and_set` (or `skip_dedupe`, `skip_refill`, `stop_reading`).
+//! No settings file can.
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Fault {
     /// What comes after a loss is applied as if nothing were missing, and checkpoints are not
     /// compared with the heads.
     SkipRefill,
+    /// The thread that reads the topic ends without having been told to.
+    StopReading,
 }
 
 impl Fault {
@@ -32,6 +34,7 @@ impl Fault {
             "skip_compare_and_set" => Self::SkipCompareAndSet,
             "skip_dedupe" => Self::SkipDedupe,
             "skip_refill" => Self::SkipRefill,
+            "stop_reading" => Self::StopReading,
             other => {
                 tracing::warn!(
                     fault = other,
@@ -79,7 +82,11 @@ mod tests {
             ("COMANDA_FAULT_PROJECTOR", "skip_compare_and_set"),
         ];
         assert_eq!(planted(&both), Some(Fault::SkipCompareAndSet));
-        for (name, fault) in [("skip_dedupe", Fault::SkipDedupe), ("skip_refill", Fault::SkipRefill)] {
+        for (name, fault) in [
+            ("skip_dedupe", Fault::SkipDedupe),
+            ("skip_refill", Fault::SkipRefill),
+            ("stop_reading", Fault::StopReading),
+        ] {
             let both = [("COMANDA_PLANTED_FAULTS", "1"), ("COMANDA_FAULT_PROJECTOR", name)];
             assert_eq!(planted(&both), Some(fault));
         }

@@ -53,6 +53,8 @@ pub(crate) struct Feeder<F, L> {
     pub(crate) pages: FuturesUnordered<BoxFuture<'static, Page>>,
     /// Looks at heads under way, one at a time at each part of the log.
     pub(crate) looks: FuturesUnordered<BoxFuture<'static, Look>>,
+    /// Ages being asked for, once at a time of each part of the log.
+    pub(crate) ages: FuturesUnordered<BoxFuture<'static, ShardId>>,
     /// Slots that are behind what was published, and the place past which that is loss.
     pub(crate) suspects: BTreeMap<Slot, (SlotPosition, Place)>,
     /// Where the checkpoints stood at the last comparison.
@@ -67,6 +69,7 @@ pub(crate) struct Feeder<F, L> {
 pub(crate) struct Part {
     reading: bool,
     looking: bool,
+    measuring: bool,
     retry: Retry,
     problem: bool,
     /// The slot whose page was read last.
@@ -100,6 +103,7 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                 _ = compare.tick() => self.look(),
                 Some(look) = self.looks.next() => self.compare(look).await,
                 Some(page) = self.pages.next() => self.page(page).await,
+                Some(part) = self.ages.next() => self.part(part).measuring = false,
                 () = until(held), if held.is_some() => self.held = None,
                 delivery = self.feed.next(wanted), if held.is_none() => match delivery {
                     Ok(delivery) => {
@@ -212,6 +216,7 @@ impl<F: Feed, L: Log> Feeder<F, L> {
         self.parts.entry(part).or_insert_with(|| Part {
             reading: false,
             looking: false,
+            measuring: false,
             retry: Retry::new(settings),
             problem: false,
             last: None,
@@ -320,10 +325,24 @@ impl<F: Feed, L: Log> Feeder<F, L> {
         self.show_stopped();
         let heads: Vec<SlotHead> = seen.into_iter().map(|seen| seen.head).collect();
         lag::measure(self.shard, look.part, &self.engine, &heads, &self.progress);
-        lag::parked(self.shard, &self.engine, &self.progress).await;
-        let samples = lag::samples(&self.engine, &heads);
+        // Only a figure: where it takes too long, the next batch says so.
+        drop(tokio::time::timeout(PATIENCE, lag::parked(self.shard, &self.engine, &self.progress)).await);
+        self.measure_ages(look.part, &heads);
+    }
+
+    /// Begins to ask how old what is not applied is. Only a figure, and nothing waits for it.
+    fn measure_ages(&mut self, part: ShardId, heads: &[SlotHead]) {
+        if std::mem::replace(&mut self.part(part).measuring, true) {
+            return;
+        }
+        let samples = lag::samples(&self.engine, heads);
         let names = self.engine.generations().iter().map(|it| it.read_model).collect();
-        lag::ages(self.shard, look.part, names, samples, self.log.as_ref()).await;
+        let (feed, log) = (self.shard, Arc::clone(&self.log));
+        self.ages.push(Box::pin(async move {
+            let ages = lag::ages(feed, part, names, samples, log.as_ref());
+            drop(tokio::time::timeout(PATIENCE, ages).await);
+            part
+        }));
     }
 
     fn compare_slot(&mut self, seen: &Seen) {

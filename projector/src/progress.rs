@@ -1,17 +1,16 @@
-//! What a projector has done, for whoever shares its process: committed checkpoints, so that a
-//! query which waits for its own write wakes at once, and how it is doing, for health.
+//! What a projector does, for whoever shares its process: that it committed, so that a query which
+//! waits for its own write wakes at once, and how it is doing, for health.
 //!
 //! A hint, never the truth: the truth is the checkpoint that commits with the rows. A reader woken
-//! here looks there before it answers.
+//! here looks there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use event_store::{PositionToken, ShardId, Slot};
+use event_store::{ShardId, Slot};
 use service::health::Part;
 use tokio::sync::watch;
 
-use crate::checkpoint::{Checkpoint, ModelIndex};
 use crate::intake::Stopped;
 
 /// Shared by all feeds of a projector. Cheap to clone.
@@ -20,10 +19,6 @@ pub struct Progress(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    read_models: Vec<&'static str>,
-    /// By slot; each holds a checkpoint per read model. One channel a slot, so that a commit wakes
-    /// only those who wait for that slot.
-    slots: Vec<watch::Sender<Vec<Checkpoint>>>,
     /// Counts commits of whatever slot.
     commits: watch::Sender<u64>,
     shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
@@ -84,50 +79,12 @@ impl ShardStatus {
 }
 
 impl Progress {
-    pub(crate) fn new(read_models: Vec<&'static str>) -> Self {
-        let start = vec![Checkpoint::START; read_models.len()];
-        let slots = Slot::all().map(|_| watch::Sender::new(start.clone())).collect();
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
-            read_models,
-            slots,
             commits: watch::Sender::new(0),
             shards: Mutex::default(),
             kafka: Mutex::default(),
         }))
-    }
-
-    /// The committed checkpoint of a read model; `None` for one that this projector does not keep.
-    pub fn checkpoint(&self, read_model: &str, slot: Slot) -> Option<Checkpoint> {
-        let index = self.0.read_models.iter().position(|name| *name == read_model)?;
-        self.0.slots.get(usize::from(slot.0))?.borrow().get(index).copied()
-    }
-
-    /// Whether all of these read models hold the token's event.
-    pub fn has_reached(&self, read_models: &[&str], token: &PositionToken) -> bool {
-        read_models.iter().all(|read_model| {
-            self.checkpoint(read_model, token.slot)
-                .is_some_and(|at| covers(at, token))
-        })
-    }
-
-    /// Waits until all of these read models hold the token's event. Unbounded: the caller brings
-    /// the time-out. Safe to drop.
-    pub async fn reached(&self, read_models: &[&str], token: &PositionToken) {
-        let Some(slot) = self.0.slots.get(usize::from(token.slot.0)) else {
-            return std::future::pending().await;
-        };
-        let mut changes = slot.subscribe();
-        while !self.has_reached(read_models, token) {
-            // Cannot fail: the sender lives in self.
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Changes whenever a checkpoint of the slot does.
-    pub fn subscribe(&self, slot: Slot) -> Option<watch::Receiver<Vec<Checkpoint>>> {
-        Some(self.0.slots.get(usize::from(slot.0))?.subscribe())
     }
 
     /// Changes whenever a batch is committed.
@@ -183,37 +140,6 @@ impl Progress {
         );
     }
 
-    /// A checkpoint as it was committed or, where it was in doubt, found.
-    pub(crate) fn record(&self, slot: Slot, model: ModelIndex, checkpoint: Checkpoint) {
-        self.change(slot, model, checkpoint, |known| *known != checkpoint);
-    }
-
-    /// A checkpoint as a feed found it at its start: another feed may have moved it since.
-    pub(crate) fn raise(&self, slot: Slot, model: ModelIndex, checkpoint: Checkpoint) {
-        self.change(slot, model, checkpoint, |known| {
-            known.slot_position < checkpoint.slot_position
-        });
-    }
-
-    fn change(
-        &self,
-        slot: Slot,
-        model: ModelIndex,
-        checkpoint: Checkpoint,
-        if_known: impl FnOnce(&Checkpoint) -> bool,
-    ) {
-        let Some(sender) = self.0.slots.get(usize::from(slot.0)) else {
-            return;
-        };
-        sender.send_if_modified(|checkpoints| match checkpoints.get_mut(model) {
-            Some(known) if if_known(known) => {
-                *known = checkpoint;
-                true
-            }
-            _ => false,
-        });
-    }
-
     /// Tells whoever waits for any commit.
     pub(crate) fn committed(&self) {
         self.0.commits.send_modify(|commits| *commits += 1);
@@ -229,10 +155,4 @@ impl Progress {
                 .or_default(),
         );
     }
-}
-
-fn covers(at: Checkpoint, token: &PositionToken) -> bool {
-    // Position 0 is before the first event and held by everybody. Another incarnation's positions
-    // count other events, so they prove nothing.
-    token.slot_position.0 == 0 || (at.incarnation == token.incarnation && at.slot_position >= token.slot_position)
 }

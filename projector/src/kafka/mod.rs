@@ -98,7 +98,8 @@ impl KafkaProjector {
     /// # Errors
     /// What a person must remove first: [`Error::OtherCodeVersion`], or [`Error::Kafka`] where
     /// settings are wrong or the topic has another number of partitions. Databases and a Kafka that
-    /// do not answer are waited for.
+    /// do not answer are waited for. [`Error::Kafka`], too, where the thread that reads the topic ends
+    /// by itself.
     pub async fn run(&self, shutdown: Shutdown) -> Result<(), Error> {
         let (fatal, mut failures) = mpsc::unbounded_channel();
         let group = self.group();
@@ -106,7 +107,7 @@ impl KafkaProjector {
         let log = TopicLog::new(self.store.clone(), &self.kafka, &group, self.progress().clone(), fatal)?;
         let config = self.config(&group)?;
         let stop = Shutdown::new();
-        let (lanes, pump, left) = self.lanes(config);
+        let (lanes, pump, mut left) = self.lanes(config);
         let reading = pump.stop.clone();
         let pump = std::thread::Builder::new()
             .name("kafka".to_owned())
@@ -120,6 +121,7 @@ impl KafkaProjector {
         if end.is_err() {
             stop.trigger();
         }
+        let mut ended_early = false;
         loop {
             tokio::select! {
                 ended = running.join_next() => match ended {
@@ -135,6 +137,12 @@ impl KafkaProjector {
                         std::panic::resume_unwind(panic);
                     },
                 },
+                // Nothing more would ever come, and it was not told to end.
+                _ = &mut left, if !ended_early => {
+                    ended_early = true;
+                    end = end.and(Err(Error::Kafka(relay::Error::Ended)));
+                    stop.trigger();
+                }
                 Some(error) = failures.recv() => {
                     end = end.and(Err(error));
                     stop.trigger();
@@ -144,7 +152,7 @@ impl KafkaProjector {
         }
         // The lanes are done: what they applied is committed while the group is left.
         reading.trigger();
-        if tokio::time::timeout(LEAVE, left).await.is_err() {
+        if !ended_early && tokio::time::timeout(LEAVE, left).await.is_err() {
             tracing::warn!("Kafka does not let this projector leave the group; it will notice by itself");
         }
         end
@@ -207,6 +215,7 @@ impl KafkaProjector {
             lanes: inlets,
             stop: Shutdown::new(),
             spoken: HashMap::new(),
+            fault: self.consumer.fault(),
             _ended: ended,
         };
         (lanes, pump, left)

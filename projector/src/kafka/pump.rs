@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::assignment::{Group, Membership, Term};
 use super::lane::{Parcel, lane_of};
 use super::room::Room;
+use crate::fault::Fault;
 
 /// Records of one parcel, at most: what a batch is made of.
 const PARCEL: usize = 250;
@@ -45,14 +46,15 @@ pub(crate) struct Pump {
     pub(crate) lanes: Vec<mpsc::UnboundedSender<Parcel>>,
     pub(crate) stop: Shutdown,
     pub(crate) spoken: HashMap<i32, Instant>,
-    /// Dropped last: says that the group is left.
+    pub(crate) fault: Option<Fault>,
+    /// Dropped last, whatever ends the thread: says that the group is left.
     pub(crate) _ended: oneshot::Sender<()>,
 }
 
 impl Pump {
     /// Reads until it is told to stop.
     pub(crate) fn run(mut self) {
-        while !self.stop.is_triggered() {
+        while !self.stop.is_triggered() && self.fault != Some(Fault::StopReading) {
             let consumer = self.config.create_with_context(Membership(Arc::clone(&self.group)));
             let read = consumer.and_then(|consumer: BaseConsumer<Membership>| {
                 consumer.subscribe(&[&self.topic])?;

@@ -3,8 +3,8 @@
 use event_store::ShardId;
 use service::settings::ProjectorSettings;
 
-use crate::live::{copy, reached, running, whole_log};
 use crate::support::platform::Platform;
+use crate::support::real::{copy, reached, running, whole_log};
 use crate::support::site::{PATIENCE, Site};
 use crate::support::{expected, read_store, rows, samples};
 
@@ -21,7 +21,7 @@ async fn given_a_shard_added_while_tails_are_followed_then_its_events_are_applie
     world.place(&samples::tenant("roma"), &samples::Sample::default());
     world.place(&samples::tenant("torino"), &samples::Sample::default());
     for token in copy(&store, &world.events()[known..]).await {
-        reached(&projector, &token).await;
+        reached(&pool, &projector, &token).await;
     }
     assert!(projector.progress().shards().contains_key(&ShardId(7)));
     stop.trigger();

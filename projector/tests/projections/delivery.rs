@@ -1,9 +1,8 @@
 //! However events are delivered, the rows are the log's.
 
 use event_store::{RecordedEvent, SlotPosition};
-use projector::Consumer;
 
-use crate::support::{self, ALL, eventually, expected, project, read_store, reset, rows, samples, settings, start};
+use crate::support::{self, ALL, eventually, expected, project, read_store, reset, rows, samples, start, within};
 
 fn in_batches(events: &[RecordedEvent], size: usize) -> Vec<Vec<RecordedEvent>> {
     events.chunks(size).map(<[RecordedEvent]>::to_vec).collect()
@@ -73,7 +72,7 @@ async fn given_a_consumer_that_dies_between_and_within_batches_then_nothing_is_l
     let (pool, world) = (read_store().await, samples::busy_week());
     let events = world.events();
     for (nth, batch) in in_batches(&events, 4).iter().enumerate() {
-        let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+        let running = start(&pool, &world.log);
         running.deliver(batch);
         // Sometimes before it began, sometimes in the middle, sometimes after the commit.
         match nth % 3 {
@@ -94,7 +93,7 @@ async fn given_a_consumer_that_dies_between_and_within_batches_then_nothing_is_l
 async fn given_a_read_store_that_cuts_connections_then_batches_are_tried_again() {
     let (pool, world) = (read_store().await, samples::busy_week());
     let events = world.events();
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     for batch in in_batches(&events, 3) {
         running.deliver(&batch);
         sqlx::query(
@@ -113,7 +112,7 @@ async fn given_a_read_store_that_cuts_connections_then_batches_are_tried_again()
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_read_store_that_refuses_every_batch_then_health_says_so_until_it_takes_them() {
     let (pool, world) = (read_store().await, samples::busy_week());
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     eventually("the consumer starts", || async { rows_exist(&pool).await }).await;
     sqlx::query("ALTER TABLE daily_sales_g1.days RENAME TO gone")
         .execute(&pool)
@@ -196,10 +195,14 @@ async fn given_a_cancellation_on_a_later_day_then_the_day_of_the_order_is_restat
 async fn given_a_slow_start_then_progress_wakes_whoever_waits_for_a_token_and_nobody_too_early() {
     let (pool, world) = (read_store().await, samples::busy_week());
     let events = world.events();
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
+    let mut commits = running.progress.commits();
     let token = events.last().expect("events").token();
-    assert!(!running.progress.has_reached(&ALL, &token));
-    running.reached_token(&ALL, &token).await;
+    assert!(!rows::have_reached(&pool, &ALL, &token).await);
+    // Nothing is looked at without having been woken.
+    while !rows::have_reached(&pool, &ALL, &token).await {
+        within("a commit", commits.changed()).await.expect("it runs");
+    }
     let stored: i64 = sqlx::query_scalar("SELECT min(slot_position) FROM meta.checkpoints WHERE slot = $1")
         .bind(i32::from(token.slot.0))
         .fetch_one(&pool)
@@ -207,12 +210,12 @@ async fn given_a_slow_start_then_progress_wakes_whoever_waits_for_a_token_and_no
         .expect("a checkpoint");
     assert!(
         SlotPosition(stored) >= token.slot_position,
-        "what progress says is committed"
+        "what is reached is committed"
     );
     let mut beyond = token;
     beyond.slot_position = SlotPosition(token.slot_position.0 + 1);
-    assert!(!running.progress.has_reached(&ALL, &beyond));
-    assert!(!running.progress.has_reached(&["no_such_model"], &token));
+    assert!(!rows::have_reached(&pool, &ALL, &beyond).await);
+    assert!(!rows::have_reached(&pool, &["no_such_model"], &token).await);
     running.stop().await;
     support::reset(&pool).await;
 }

@@ -8,8 +8,8 @@ use projector::{Progress, Stopped};
 use service::health::Status;
 use service::settings::ProjectorSettings;
 
-use crate::live::{copy, reached, running, whole_log};
 use crate::support::platform::Platform;
+use crate::support::real::{copy, reached, running, whole_log};
 use crate::support::site::{PATIENCE, Site, eventually};
 use crate::support::{expected, read_store, rows, samples};
 
@@ -45,11 +45,11 @@ async fn given_a_promoted_shard_then_its_tail_is_followed_on_and_only_what_is_ah
     let events = world.events();
     let (before, after) = events.split_at(events.len() / 2);
     for token in copy(&store, before).await {
-        reached(&projector, &token).await;
+        reached(&pool, &projector, &token).await;
     }
     platform.promoted(ShardId(0)).await;
     for token in copy(&store, after).await {
-        reached(&projector, &token).await;
+        reached(&pool, &projector, &token).await;
     }
     assert_eq!(stopped(projector.progress()), BTreeSet::new());
     assert_eq!(projector.health().status, Status::Ok);
@@ -59,7 +59,7 @@ async fn given_a_promoted_shard_then_its_tail_is_followed_on_and_only_what_is_ah
     let torino = Slot::of(&samples::tenant("torino"));
     world.place(&samples::tenant("torino"), &samples::Sample::default());
     for token in copy(&store, &world.events()[events.len()..]).await {
-        reached(&projector, &token).await;
+        reached(&pool, &projector, &token).await;
     }
     platform.lose_beyond(torino, SlotPosition(0)).await;
     platform.restored(ShardId(0)).await;
@@ -67,7 +67,7 @@ async fn given_a_promoted_shard_then_its_tail_is_followed_on_and_only_what_is_ah
     // It gets the position that the tail has passed already.
     world.place(&samples::tenant("roma"), &samples::Sample::default());
     for token in copy(&store, &world.events()[known..]).await {
-        reached(&projector, &token).await;
+        reached(&pool, &projector, &token).await;
     }
     eventually("the slot that is ahead stops, and no other", async || {
         stopped(projector.progress()) == BTreeSet::from([torino])

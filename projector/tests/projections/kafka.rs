@@ -1,19 +1,16 @@
 //! Through a real Kafka: whatever it does to the records, the rows are a fold of the log.
 
-use std::time::Instant;
-
 use event_store::{PositionToken, RecordedEvent, Slot};
 use local_kafka::testing;
-use projector::Projector;
+use projector::{Consumer, Error, Fault, KafkaProjector, Projector};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use service::Shutdown;
-use service::settings::ProjectorSettings;
 
-use crate::live::{copy, whole_log};
+use crate::support::real::{copy, reached, whole_log};
 use crate::support::site::{Member, PARTITIONS, PATIENCE, Site, eventually};
-use crate::support::{ALL, read_store, rows, samples};
+use crate::support::{ALL, rows, samples};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_topic_with_everything_twice_junk_and_holes_then_the_rows_are_a_fold_of_the_log() {
@@ -94,10 +91,9 @@ async fn given_a_last_record_that_was_lost_then_it_is_lag_until_it_was_published
             .any(|feed| feed.lag_events.values().any(|lag| *lag > 0))
     })
     .await;
-    assert!(
-        last.iter()
-            .all(|token| !member.projector.progress().has_reached(&ALL, token))
-    );
+    for token in &last {
+        assert!(!rows::have_reached(&site.pool, &ALL, token).await, "{token}");
+    }
     site.claim_published().await;
     member.reached(&last).await;
     member.stop().await;
@@ -116,18 +112,9 @@ async fn given_two_projectors_when_one_stops_and_the_feed_changes_then_nothing_i
     })
     .await;
     copy(&site.store, parts[0]).await;
-    let all_here = async |members: &[&Member], tokens: &[PositionToken]| {
-        eventually("applied by either", async || {
-            tokens.iter().all(|token| {
-                members
-                    .iter()
-                    .any(|it| it.projector.progress().has_reached(&ALL, token))
-            })
-        })
-        .await;
-    };
     let tokens = copy(&site.store, parts[1]).await;
-    all_here(&[&first, &second], &tokens).await;
+    // By either.
+    first.reached(&tokens).await;
     second.stop().await;
     let tokens = copy(&site.store, parts[2]).await;
     first.reached(&tokens).await;
@@ -139,9 +126,7 @@ async fn given_two_projectors_when_one_stops_and_the_feed_changes_then_nothing_i
     stop.spawn("tail", async move { this.run(told).await.expect("runs") });
     let tokens = copy(&site.store, parts[3]).await;
     for token in &tokens {
-        tokio::time::timeout(PATIENCE, tail.progress().reached(&ALL, token))
-            .await
-            .expect("reached");
+        reached(&site.pool, &tail, token).await;
     }
     stop.trigger();
     assert!(stop.wait(PATIENCE).await.is_clean());
@@ -197,14 +182,7 @@ async fn given_a_broker_that_freezes_and_a_read_store_that_goes_away_then_it_goe
     let node = cluster.node(1).expect("a node");
     node.freeze().expect("frozen");
     let tokens = copy(&site.store, parts[1]).await;
-    eventually("health says so", async || {
-        member
-            .projector
-            .health()
-            .detail
-            .is_some_and(|detail| detail.contains("Kafka"))
-    })
-    .await;
+    member.says("Kafka").await;
     node.thaw().expect("thawed");
     member.reached(&tokens).await;
     sqlx::query("ALTER TABLE daily_sales_g1.days RENAME TO gone")
@@ -212,14 +190,7 @@ async fn given_a_broker_that_freezes_and_a_read_store_that_goes_away_then_it_goe
         .await
         .expect("renamed");
     let tokens = copy(&site.store, parts[2]).await;
-    eventually("health says so", async || {
-        member
-            .projector
-            .health()
-            .detail
-            .is_some_and(|detail| detail.contains("cannot be written"))
-    })
-    .await;
+    member.says("cannot be written").await;
     sqlx::query("ALTER TABLE daily_sales_g1.gone RENAME TO days")
         .execute(&site.pool)
         .await
@@ -231,63 +202,12 @@ async fn given_a_broker_that_freezes_and_a_read_store_that_goes_away_then_it_goe
     site.assert_rows().await;
 }
 
-/// Not a test: `cargo test --release -p projector -- --ignored --nocapture through_kafka` measures
-/// how fast an empty read store catches up with the topic.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn catch_up_through_kafka() {
-    let site = Site::shared("speed").await;
-    let mut world = samples::World::new();
-    let mut orders = vec![];
-    for nth in 0..16_000_usize {
-        let tenant = samples::tenant(&format!("t{}", nth % 64));
-        let sample = samples::Sample {
-            customer: [Some("giulia"), Some("marco"), None][nth % 3],
-            items: vec![(1, 500), (2, 700)],
-            ..samples::Sample::default()
-        };
-        orders.push(world.place(&tenant, &sample));
-    }
-    for order in &orders {
-        assert!(world.change(order, domain::order::OrderStatus::Accepted, None));
-    }
-    let events = world.events();
-    site.publish(&events).await;
-    for batch_max in [500, 2_000, 4_000] {
-        let pool = read_store().await;
-        projector::ensure_generations(&pool).await.expect("created");
-        let database = pool.connect_options().get_database().unwrap_or_default().to_owned();
-        let settings = ProjectorSettings {
-            batch_max,
-            read_store: format!("speed-{batch_max}"),
-            ..ProjectorSettings::default()
-        };
-        let member = site.start_on(pool, settings);
-        eventually("partitions are given", async || member.partitions() > 0).await;
-        let (started, ours) = (Instant::now(), cpu_seconds(|title| title.contains("through_kafka")));
-        member.reached(&world.log.head_tokens()).await;
-        println!(
-            "{} events, batches of {batch_max}: {:.0} events/s; CPU: {:.1} s here, {:.1} s in the read store",
-            events.len(),
-            events.len() as f64 / started.elapsed().as_secs_f64(),
-            cpu_seconds(|title| title.contains("through_kafka")) - ours,
-            cpu_seconds(|title| title.starts_with("postgres:") && title.contains(&format!(" {database} "))),
-        );
-        member.stop().await;
-    }
-}
-
-/// What the processes with such command lines have used of the processors: on a machine that is busy
-/// otherwise it says more than the time that went by.
-fn cpu_seconds(of: impl Fn(&str) -> bool) -> f64 {
-    let mut ticks = 0;
-    for entry in std::fs::read_dir("/proc").expect("a Linux").flatten() {
-        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        if of(&read("cmdline").replace('\0', " ")) {
-            let stat = read("stat");
-            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-            ticks += fields.skip(11).take(2).flat_map(str::parse::<u64>).sum::<u64>();
-        }
-    }
-    ticks as f64 / 100.0
+async fn given_the_thread_that_reads_the_topic_ends_by_itself_then_the_projector_ends_with_an_error() {
+    let site = Site::shared("ended").await;
+    let consumer = Consumer::new(site.pool.clone(), site.settings()).with_fault(Some(Fault::StopReading));
+    let projector = KafkaProjector::with_consumer(site.store.clone(), &site.kafka, consumer);
+    let ended = tokio::time::timeout(PATIENCE, projector.run(Shutdown::new()));
+    let ended = ended.await.expect("it does not go on without it");
+    assert!(matches!(ended, Err(Error::Kafka(_))), "{ended:?}");
 }

@@ -11,11 +11,13 @@ use service::settings::{KafkaSettings, ProjectorSettings, TopicSettings};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::live::{copy, whole_log};
+use crate::support::real::{copy, whole_log};
 use crate::support::site::{PARTITIONS, Site, eventually};
 use crate::support::{expected, rows, samples};
 
+/// Set for the other process: it enters by the same test, and is the projector that it describes.
 const VARIABLE: &str = "COMANDA_TEST_PROJECTOR";
+const TEST: &str = "given_a_projector_frozen_woken_and_killed_then_the_other_takes_over_and_nothing_is_lost_or_doubled";
 
 #[derive(Serialize, Deserialize)]
 struct Described {
@@ -42,7 +44,7 @@ impl Process {
             read_store: site.pool.connect_options().to_url_lossy().to_string(),
         };
         let child = Command::new(std::env::current_exe().expect("a path"))
-            .args(["--ignored", "--exact", "killed::a_projector_of_its_own"])
+            .args(["--exact", &format!("killed::{TEST}")])
             .env(VARIABLE, serde_json::to_string(&described).expect("serialises"))
             .spawn();
         Self(child.expect("started"))
@@ -61,12 +63,9 @@ impl Drop for Process {
     }
 }
 
-/// Not a test: what the other process runs.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a process of its own, started by a test"]
-async fn a_projector_of_its_own() {
-    let Ok(described) = std::env::var(VARIABLE) else { return };
-    let described: Described = serde_json::from_str(&described).expect("well-formed");
+/// What the other process runs, until it is killed.
+async fn run(described: &str) {
+    let described: Described = serde_json::from_str(described).expect("well-formed");
     let shard = |(id, url)| ShardOptions { id: ShardId(id), url };
     let options = Options {
         shards: described.shards.into_iter().map(shard).collect(),
@@ -91,6 +90,9 @@ async fn a_projector_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_projector_frozen_woken_and_killed_then_the_other_takes_over_and_nothing_is_lost_or_doubled() {
+    if let Ok(described) = std::env::var(VARIABLE) {
+        return run(&described).await;
+    }
     let site = Site::shared("killed").await;
     let (relay, survivor) = (site.relay(), site.start());
     let other = Process::start(&site);

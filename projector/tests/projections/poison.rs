@@ -11,7 +11,7 @@ use projector::projections::{DailySales, Orders};
 use projector::{Change, Consumer, FoldError, Projection, Registered, Schema, StreamEvent, WriteError};
 use sqlx::{PgConnection, PgPool};
 
-use crate::support::{ALL, expected, project, read_store, rows, samples, settings, start};
+use crate::support::{ALL, expected, project, read_store, rows, samples, settings, start_with};
 
 const MALFORMED: &str = r#"{"type":"OrderStatusChanged","order_id":17}"#;
 
@@ -160,7 +160,7 @@ async fn given_parked_streams_when_the_code_is_mended_then_a_retry_applies_them_
         mended: Arc::clone(&mended),
     });
     let consumer = Consumer::with_models(pool.clone(), settings(), models.clone());
-    let running = start(consumer, &world.log);
+    let running = start_with(&pool, consumer, &world.log);
     running.deliver(&world.events());
     running.reached(&ALL, &world.log).await;
     let streams = parked(&pool).await;

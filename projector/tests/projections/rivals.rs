@@ -4,22 +4,24 @@ use event_store::RecordedEvent;
 use projector::{Consumer, Fault};
 use sqlx::PgPool;
 
-use crate::support::{ALL, eventually, expected, read_store, rows, samples, settings, start};
+use crate::support::{ALL, eventually, expected, read_store, rows, samples, settings, start, start_with, within};
 
 /// The first projector has seen only the first event when the second does all the work; then the
 /// first gets the rest, and believes that it is up to it.
 async fn overtaken(pool: &PgPool, world: &samples::World, fault: Option<Fault>) {
     let events = world.events();
     let consumer = || Consumer::new(pool.clone(), patient()).with_fault(fault);
-    let first = start(consumer(), &world.log);
+    let first = start_with(pool, consumer(), &world.log);
     for slot in first_of_each_slot(&events) {
         first.deliver(std::slice::from_ref(&slot));
         first.reached_token(&ALL, &slot.token()).await;
     }
-    let second = start(consumer(), &world.log);
+    let second = start_with(pool, consumer(), &world.log);
     second.deliver(&events);
     second.reached(&ALL, &world.log).await;
+    let mut commits = first.progress.commits();
     first.deliver(&events);
+    within("the first has tried", commits.changed()).await.expect("it runs");
     first.reached(&ALL, &world.log).await;
     first.stop().await;
     second.stop().await;
@@ -63,7 +65,7 @@ async fn given_the_compare_and_set_planted_off_then_the_damage_is_seen() {
 async fn given_two_projectors_racing_for_every_batch_then_the_rows_are_right() {
     let (pool, world) = (read_store().await, samples::busy_week());
     let events = world.events();
-    let rivals = [(); 2].map(|()| start(Consumer::new(pool.clone(), settings()), &world.log));
+    let rivals = [(); 2].map(|()| start(&pool, &world.log));
     for batch in events.chunks(3) {
         for rival in &rivals {
             rival.deliver(batch);
@@ -82,7 +84,7 @@ async fn given_two_projectors_racing_for_every_batch_then_the_rows_are_right() {
 async fn given_dropping_duplicates_planted_off_then_the_damage_is_seen() {
     let (pool, world) = (read_store().await, samples::busy_week());
     let consumer = Consumer::new(pool.clone(), settings()).with_fault(Some(Fault::SkipDedupe));
-    let running = start(consumer, &world.log);
+    let running = start_with(&pool, consumer, &world.log);
     running.deliver(&world.events());
     running.reached(&ALL, &world.log).await;
     running.deliver(&world.events());
@@ -99,7 +101,7 @@ async fn given_refilling_planted_off_then_the_damage_is_seen() {
     let (pool, world) = (read_store().await, samples::busy_week());
     let events = world.events();
     let consumer = Consumer::new(pool.clone(), settings()).with_fault(Some(Fault::SkipRefill));
-    let running = start(consumer, &world.log);
+    let running = start_with(&pool, consumer, &world.log);
     for (nth, batch) in events.chunks(5).enumerate() {
         if nth % 2 == 0 {
             running.deliver(batch);

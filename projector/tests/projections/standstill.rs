@@ -1,12 +1,29 @@
 //! What stops a slot, or a projector: never skipped, never parked, and said aloud.
 
+use domain::TenantId;
 use event_store::{Slot, SlotPosition};
-use projector::{Consumer, Error, Stopped, ensure_generations};
+use projector::{Error, Stopped, ensure_generations};
 use service::health::Status;
+use sqlx::PgPool;
 
 use crate::support::{
-    ALL, Running, SHARD, eventually, expected, project, read_store, rows, samples, settings, start, start_given,
+    ALL, Running, SHARD, eventually, expected, project, read_store, rows, samples, start, start_given,
 };
+
+fn roma() -> (TenantId, Slot) {
+    let roma = samples::tenant("roma");
+    (roma.clone(), Slot::of(&roma))
+}
+
+/// A read store that has three orders of roma's.
+async fn three_orders_applied() -> (PgPool, samples::World) {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    for _ in 0..3 {
+        world.place(&roma().0, &samples::Sample::default());
+    }
+    project(&pool, &world.log, [world.events()]).await;
+    (pool, world)
+}
 
 fn why_stopped(running: &Running, slot: Slot) -> Option<Stopped> {
     running.progress.shards().get(&SHARD)?.stopped.get(&slot).cloned()
@@ -21,7 +38,7 @@ async fn given_an_event_newer_than_the_binary_then_its_slot_stops_there_and_othe
     let understood = world.events();
     world.place(&roma, &samples::Sample::default());
     let elsewhere = world.place(&milano, &samples::Sample::default());
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     running.deliver(&world.events());
     let other = world
         .events()
@@ -49,10 +66,10 @@ async fn given_an_event_newer_than_the_binary_then_its_slot_stops_there_and_othe
     );
     let first = understood.first().expect("an event");
     assert!(
-        running.progress.has_reached(&ALL, &first.token()),
+        rows::have_reached(&pool, &ALL, &first.token()).await,
         "what comes before it is applied"
     );
-    assert!(!running.progress.has_reached(&ALL, &understood[1].token()));
+    assert!(!rows::have_reached(&pool, &ALL, &understood[1].token()).await);
     assert_eq!(rows::count(&pool, "meta.parked_streams").await, 0);
     // Comparing with the heads does not get it past the event either.
     running.deliver(&world.events());
@@ -68,18 +85,30 @@ async fn given_an_event_newer_than_the_binary_then_its_slot_stops_there_and_othe
     assert_eq!(rows::count(&pool, "orders_g1.orders").await, 2);
 }
 
+/// Of what stands still the age is asked for, and that may take for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_slot_that_stands_still_and_a_log_that_hangs_when_asked_how_old_it_is_then_others_go_on() {
+    let (pool, mut world) = (read_store().await, samples::World::new());
+    let order = world.place(&roma().0, &samples::Sample::default());
+    world.log.append_raw(&order, "OrderTeleported", "1.0", "{}", None);
+    world.log.hang();
+    let running = start(&pool, &world.log);
+    running.deliver(&world.events());
+    eventually("it was asked", || async { world.log.hanging() > 0 }).await;
+    world.place(&samples::tenant("milano"), &samples::Sample::default());
+    let elsewhere = world.events().pop().expect("an event");
+    running.deliver(std::slice::from_ref(&elsewhere));
+    running.reached_token(&ALL, &elsewhere.token()).await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_read_models_ahead_of_the_log_then_the_slot_stops_until_the_log_has_passed_them() {
-    let (pool, mut world) = (read_store().await, samples::World::new());
-    let roma = samples::tenant("roma");
-    let slot = Slot::of(&roma);
-    for _ in 0..3 {
-        world.place(&roma, &samples::Sample::default());
-    }
-    project(&pool, &world.log, [world.events()]).await;
+    let (pool, world) = three_orders_applied().await;
+    let (_, slot) = roma();
     world.log.truncate(slot, SlotPosition(1));
 
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     let ahead = Stopped::AheadOfLog {
         checkpoint: SlotPosition(3),
         head: SlotPosition(1),
@@ -99,19 +128,14 @@ async fn given_read_models_ahead_of_the_log_then_the_slot_stops_until_the_log_ha
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_slot_that_was_restored_then_events_of_its_new_incarnation_are_not_applied() {
-    let (pool, mut world) = (read_store().await, samples::World::new());
-    let roma = samples::tenant("roma");
-    let slot = Slot::of(&roma);
-    for _ in 0..3 {
-        world.place(&roma, &samples::Sample::default());
-    }
-    project(&pool, &world.log, [world.events()]).await;
+    let (pool, mut world) = three_orders_applied().await;
+    let (roma, slot) = roma();
     world.log.restore(slot, SlotPosition(2));
     for _ in 0..3 {
         world.place(&roma, &samples::Sample::default());
     }
 
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     running.deliver(&world.events());
     eventually("the stop is shown", || async {
         matches!(why_stopped(&running, slot), Some(Stopped::OtherIncarnation { .. }))
@@ -123,13 +147,8 @@ async fn given_a_slot_that_was_restored_then_events_of_its_new_incarnation_are_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_slot_restored_to_where_it_was_read_then_its_new_incarnation_goes_on() {
-    let (pool, mut world) = (read_store().await, samples::World::new());
-    let roma = samples::tenant("roma");
-    let slot = Slot::of(&roma);
-    for _ in 0..3 {
-        world.place(&roma, &samples::Sample::default());
-    }
-    project(&pool, &world.log, [world.events()]).await;
+    let (pool, mut world) = three_orders_applied().await;
+    let (roma, slot) = roma();
     let old = world.events();
     world.log.restore(slot, SlotPosition(3));
     world
@@ -137,7 +156,7 @@ async fn given_a_slot_restored_to_where_it_was_read_then_its_new_incarnation_goe
         .tell_branch(slot, event_store::Incarnation(2), SlotPosition(3));
     world.place(&roma, &samples::Sample::default());
 
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     running.reached(&ALL, &world.log).await;
     // What the older incarnation had beyond is void, and does not take the place of what comes.
     let mut void = old[2].clone();
@@ -164,7 +183,7 @@ async fn given_void_records_that_come_before_the_first_look_at_the_heads_then_th
     world.place(&roma, &samples::Sample::default());
     world.log.answer_slowly();
 
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     running.deliver(&void);
     running.deliver(&world.events());
     running.reached(&ALL, &world.log).await;
@@ -176,8 +195,7 @@ async fn given_void_records_that_come_before_the_first_look_at_the_heads_then_th
 async fn given_slots_whose_heads_cannot_be_looked_at_then_nothing_of_them_is_applied_until_they_can() {
     let (pool, world) = (read_store().await, samples::busy_week());
     world.log.set_away(true);
-    let consumer = Consumer::new(pool.clone(), settings());
-    let running = start_given(consumer, &world.log, Slot::all().collect());
+    let running = start_given(&pool, &world.log, Slot::all().collect());
     running.deliver(&world.events());
     eventually("the problem is shown", || async {
         running.progress.shards().get(&SHARD).is_some_and(|it| it.log_problem)
@@ -218,7 +236,7 @@ async fn given_read_models_filled_by_another_code_version_then_the_projector_ref
     ));
     assert!(refused.to_string().contains("rebuild the read model"), "{refused}");
     let world = samples::World::new();
-    let running = start(Consumer::new(pool.clone(), settings()), &world.log);
+    let running = start(&pool, &world.log);
     let ended = running.task.await.expect("no panic");
     assert!(matches!(ended, Err(Error::OtherCodeVersion { .. })));
 }

@@ -27,6 +27,8 @@ struct Contents {
     branches: BTreeMap<Slot, Vec<(Incarnation, SlotPosition)>>,
     slow: bool,
     away: bool,
+    hangs: bool,
+    hanging: usize,
 }
 
 impl MemoryLog {
@@ -95,6 +97,12 @@ impl MemoryLog {
         event
     }
 
+    fn meets_hang(&self) -> bool {
+        let mut contents = self.0.lock().expect("not poisoned");
+        contents.hanging += usize::from(contents.hangs);
+        contents.hangs
+    }
+
     pub(crate) fn events(&self) -> Vec<RecordedEvent> {
         self.0.lock().expect("not poisoned").events.clone()
     }
@@ -135,6 +143,16 @@ impl MemoryLog {
         self.0.lock().expect("not poisoned").slow = true;
     }
 
+    /// Reading events never comes to an end.
+    pub(crate) fn hang(&self) {
+        self.0.lock().expect("not poisoned").hangs = true;
+    }
+
+    /// How often that was met.
+    pub(crate) fn hanging(&self) -> usize {
+        self.0.lock().expect("not poisoned").hanging
+    }
+
     /// The heads cannot be looked at, or can again.
     pub(crate) fn set_away(&self, away: bool) {
         self.0.lock().expect("not poisoned").away = away;
@@ -154,6 +172,9 @@ impl MemoryLog {
 
 impl Log for MemoryLog {
     async fn read_slot(&self, slot: Slot, after: SlotPosition, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
+        if self.meets_hang() {
+            std::future::pending::<()>().await;
+        }
         let contents = self.0.lock().expect("not poisoned");
         let wanted = |event: &&RecordedEvent| event.slot == slot && event.slot_position > after;
         Ok(contents.events.iter().filter(wanted).take(limit).cloned().collect())

@@ -4,6 +4,7 @@
 pub(crate) mod expected;
 pub(crate) mod log;
 pub(crate) mod platform;
+pub(crate) mod real;
 pub(crate) mod rows;
 pub(crate) mod samples;
 pub(crate) mod site;
@@ -69,17 +70,28 @@ pub(crate) fn settings() -> ProjectorSettings {
 /// A consumer at work.
 pub(crate) struct Running {
     pub(crate) progress: Progress,
+    pool: PgPool,
     pub(crate) feed: mpsc::UnboundedSender<Vec<RecordedEvent>>,
     shutdown: Shutdown,
     pub(crate) task: JoinHandle<Result<(), projector::Error>>,
 }
 
-pub(crate) fn start(consumer: Consumer, log: &MemoryLog) -> Running {
-    start_given(consumer, log, vec![])
+/// Of every read model, and of all slots.
+pub(crate) fn start(pool: &PgPool, log: &MemoryLog) -> Running {
+    start_with(pool, Consumer::new(pool.clone(), settings()), log)
+}
+
+/// A consumer that writes to `pool`.
+pub(crate) fn start_with(pool: &PgPool, consumer: Consumer, log: &MemoryLog) -> Running {
+    begin(pool, consumer, log, vec![])
 }
 
 /// A consumer whose feed was given some slots only now.
-pub(crate) fn start_given(consumer: Consumer, log: &MemoryLog, gained: Vec<Slot>) -> Running {
+pub(crate) fn start_given(pool: &PgPool, log: &MemoryLog, gained: Vec<Slot>) -> Running {
+    begin(pool, Consumer::new(pool.clone(), settings()), log, gained)
+}
+
+fn begin(pool: &PgPool, consumer: Consumer, log: &MemoryLog, gained: Vec<Slot>) -> Running {
     let (feed, batches) = mpsc::unbounded_channel();
     let (shutdown, log) = (Shutdown::new(), log.clone());
     let (progress, stop) = (consumer.progress().clone(), shutdown.clone());
@@ -87,6 +99,7 @@ pub(crate) fn start_given(consumer: Consumer, log: &MemoryLog, gained: Vec<Slot>
     let task = tokio::spawn(async move { consumer.consume(SHARD, scripted, log, stop).await });
     Running {
         progress,
+        pool: pool.clone(),
         feed,
         shutdown,
         task,
@@ -106,7 +119,7 @@ impl Running {
     }
 
     pub(crate) async fn reached_token(&self, read_models: &[&str], token: &PositionToken) {
-        let reached = self.progress.reached(read_models, token);
+        let reached = rows::reached(&self.pool, &self.progress, read_models, token);
         tokio::time::timeout(PATIENCE, reached)
             .await
             .unwrap_or_else(|_| panic!("{token} is not reached; {:?}", self.progress.shards()));
@@ -120,12 +133,17 @@ impl Running {
 
 /// Delivers batches to a fresh consumer until everything in the log is applied.
 pub(crate) async fn project(pool: &PgPool, log: &MemoryLog, batches: impl IntoIterator<Item = Vec<RecordedEvent>>) {
-    let running = start(Consumer::new(pool.clone(), settings()), log);
+    let running = start(pool, log);
     for batch in batches {
         running.deliver(&batch);
     }
     running.reached(&ALL, log).await;
     running.stop().await;
+}
+
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.unwrap_or_else(|_| panic!("never came about: {what}"))
 }
 
 /// Waits for a condition.

@@ -1,7 +1,10 @@
 //! What the read store holds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use event_store::PositionToken;
+use projector::Progress;
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -69,6 +72,33 @@ pub(crate) async fn hash(pool: &PgPool) -> String {
         .fetch_one(pool)
         .await
         .expect("a hash")
+}
+
+/// Whether the checkpoints of all of these read models have passed the token's event.
+pub(crate) async fn have_reached(pool: &PgPool, read_models: &[&str], token: &PositionToken) -> bool {
+    let reached = sqlx::query_scalar::<_, i64>(
+        "SELECT count(*) FROM meta.checkpoints JOIN meta.read_models USING (read_model, generation)
+          WHERE read_model = ANY ($1) AND slot = $2 AND incarnation = $3 AND slot_position >= $4",
+    )
+    .bind(read_models)
+    .bind(i32::from(token.slot.0))
+    .bind(token.incarnation.0)
+    .bind(token.slot_position.0);
+    // One whose connections are being cut is asked again.
+    let reached = reached.fetch_one(pool).await.unwrap_or(0);
+    usize::try_from(reached) == Ok(read_models.len())
+}
+
+/// Waits for that as a query does: woken by commits, and looking by itself now and then, because
+/// others may have written. Unbounded.
+pub(crate) async fn reached(pool: &PgPool, progress: &Progress, read_models: &[&str], token: &PositionToken) {
+    let (mut commits, mut look) = (progress.commits(), tokio::time::interval(Duration::from_millis(10)));
+    while !have_reached(pool, read_models, token).await {
+        tokio::select! {
+            _ = commits.changed() => {}
+            _ = look.tick() => {}
+        }
+    }
 }
 
 pub(crate) async fn count(pool: &PgPool, from: &str) -> i64 {

@@ -15,8 +15,8 @@ use service::settings::{KafkaSettings, ProjectorSettings, RelaySettings, TopicSe
 use sqlx::PgPool;
 
 use super::platform::{Platform, connect};
+use super::real::whole_log;
 use super::{ALL, expected, read_store, rows};
-use crate::live::whole_log;
 
 /// Groups take their time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,18 +31,25 @@ pub(crate) struct Site {
 
 pub(crate) struct Member {
     pub(crate) projector: KafkaProjector,
+    pool: PgPool,
     stop: Shutdown,
 }
 
 impl Member {
     pub(crate) async fn reached(&self, tokens: &[PositionToken]) {
         for token in tokens {
-            let reached = self.projector.progress().reached(&ALL, token);
             let progress = self.projector.progress();
+            let reached = rows::reached(&self.pool, progress, &ALL, token);
             tokio::time::timeout(PATIENCE, reached)
                 .await
                 .unwrap_or_else(|_| panic!("{token} is not reached: {:?} {:?}", progress.shards(), progress.kafka()));
         }
+    }
+
+    /// Waits until health speaks of it.
+    pub(crate) async fn says(&self, what: &str) {
+        let says = async || self.projector.health().detail.is_some_and(|it| it.contains(what));
+        eventually(&format!("health speaks of: {what}"), says).await;
     }
 
     pub(crate) fn partitions(&self) -> usize {
@@ -172,12 +179,12 @@ impl Site {
     }
 
     pub(crate) fn start_on(&self, pool: PgPool, settings: ProjectorSettings) -> Member {
-        let consumer = Consumer::new(pool, settings);
+        let consumer = Consumer::new(pool.clone(), settings);
         let projector = KafkaProjector::with_consumer(self.store.clone(), &self.kafka, consumer);
         let stop = Shutdown::new();
         let (this, told) = (projector.clone(), stop.clone());
         stop.spawn("projector", async move { this.run(told).await.expect("runs") });
-        Member { projector, stop }
+        Member { projector, pool, stop }
     }
 
     pub(crate) fn relay(&self) -> Shutdown {
