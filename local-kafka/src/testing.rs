@@ -100,8 +100,12 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     (both, certificate)
 }
 
-/// Kafka's jars, brought where they are missing.
-fn jars() -> Result<PathBuf, Error> {
+/// The folder of Kafka's jars, brought where they are missing.
+///
+/// # Errors
+///
+/// Without Maven or a repository to fetch from.
+pub fn jars() -> Result<PathBuf, Error> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/kafka-jars");
     let said = Command::new(&script)
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use cluster::{Cluster, Config};
@@ -22,11 +22,6 @@ pub(crate) struct OnCluster {
     folder: TempDir,
 }
 
-/// Where `scripts/kafka-jars` puts them.
-fn jars() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/kafka/lib")
-}
-
 impl OnCluster {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
@@ -37,7 +32,8 @@ impl OnCluster {
         let folder = TempDir::with_prefix("comanda-cluster-").expect("a folder");
         // PostgreSQL runs as a user of its own under root and must be able to enter.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
-        let mut config = Config::throwaway(folder.path().join("data"), BINARY, jars());
+        let jars = local_kafka::testing::jars().expect("Kafka's jars");
+        let mut config = Config::throwaway(folder.path().join("data"), BINARY, jars);
         config.seed = true;
         change(&mut config);
         let cluster = Cluster::start(config).await.expect("the cluster starts");
