@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::output::Format;
+use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::doctor::DoctorArgs;
 use crate::verbs::events::EventsArgs;
 use crate::verbs::import::ImportArgs;
@@ -115,6 +116,7 @@ pub(crate) enum Verb {
     Token(TokenArgs),
     Import(Box<ImportArgs>),
     Orders(OrdersArgs),
+    Completions(CompletionsArgs),
 }
 
 impl Cli {

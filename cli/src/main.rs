@@ -1,6 +1,7 @@
 //! The `comanda` binary: one file per verb, in `verbs`.
 
 mod args;
+mod blockers;
 mod context;
 mod databases;
 mod exit;
@@ -55,5 +56,6 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Token(args) => verbs::token::run(&context, args),
         Verb::Import(args) => verbs::import::run(&context, *args).await,
         Verb::Orders(args) => verbs::orders::run(&context, args).await,
+        Verb::Completions(args) => verbs::completions::run(&args),
     }
 }

@@ -9,6 +9,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::shard::Head;
 use super::within;
+use crate::blockers::{Blocker, blockers};
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ReadStoreView {
@@ -25,6 +26,8 @@ pub(crate) struct ReadStoreView {
     pub(crate) parked_streams: i64,
     /// Slots read beyond the log's end: the read model must be rebuilt.
     pub(crate) slots_ahead: i64,
+    /// Sessions that others wait for.
+    pub(crate) blockers: Vec<Blocker>,
 }
 
 pub(super) struct Endpoint<'a> {
@@ -57,6 +60,7 @@ struct Checkpoints {
     /// read model, slot, position, incarnation, parked streams
     rows: Vec<(String, i32, i64, i32, i64)>,
     replay_lag_ms: Option<f64>,
+    blockers: Vec<Blocker>,
 }
 
 pub(super) async fn look(endpoint: Endpoint<'_>, heads: &[Head]) -> (ReadStoreView, Reached) {
@@ -69,10 +73,12 @@ pub(super) async fn look(endpoint: Endpoint<'_>, heads: &[Head]) -> (ReadStoreVi
         replay_lag_ms: None,
         parked_streams: 0,
         slots_ahead: 0,
+        blockers: vec![],
     };
     match within(read(endpoint.url)).await {
         Ok(checkpoints) => {
             let reached = compare(&mut view, &checkpoints, heads);
+            view.blockers = checkpoints.blockers;
             (view, reached)
         }
         Err(problem) => {
@@ -99,8 +105,13 @@ async fn read(url: &str) -> Result<Checkpoints, sqlx::Error> {
     )
     .fetch_one(&mut store)
     .await?;
+    let blockers = blockers(&mut store).await?;
     store.close().await?;
-    Ok(Checkpoints { rows, replay_lag_ms })
+    Ok(Checkpoints {
+        rows,
+        replay_lag_ms,
+        blockers,
+    })
 }
 
 fn compare(view: &mut ReadStoreView, checkpoints: &Checkpoints, heads: &[Head]) -> Reached {

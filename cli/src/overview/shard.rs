@@ -6,6 +6,7 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use super::{ranges, within};
+use crate::blockers::{Blocker, blockers};
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ShardView {
@@ -26,6 +27,8 @@ pub(crate) struct ShardView {
     /// Whether the server keeps what it acknowledges through a crash.
     pub(crate) durable: bool,
     pub(crate) published: Option<PublishedView>,
+    /// Sessions that others wait for.
+    pub(crate) blockers: Vec<Blocker>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -60,6 +63,7 @@ pub(super) async fn look(id: i16, url: &str, topic: &str) -> (ShardView, Vec<Hea
                 standbys: 0,
                 durable: true,
                 published: None,
+                blockers: vec![],
             };
             (view, vec![])
         }
@@ -82,6 +86,7 @@ async fn read(id: i16, url: &str, topic: &str) -> Result<(ShardView, Vec<Head>),
             .fetch_all(&mut shard)
             .await?;
     let published = relay::published(&mut shard, topic).await?;
+    let blockers = blockers(&mut shard).await?;
     shard.close().await?;
     let head = |(slot, position, incarnation): (i16, i64, i32)| {
         Some(Head {
@@ -102,6 +107,7 @@ async fn read(id: i16, url: &str, topic: &str) -> Result<(ShardView, Vec<Head>),
         standbys,
         durable,
         published: published.map(published_view),
+        blockers,
     };
     Ok((view, heads))
 }

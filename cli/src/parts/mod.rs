@@ -2,6 +2,7 @@
 //! runs them all in one process; each role runs one.
 
 pub(crate) mod health;
+mod obstacles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const PROJECTOR_CONNECTIONS: u32 = 5;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PartError {
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Database(Box<DatabaseError>),
     #[error("the URL of read store {name} cannot be used")]
     ReadStore { name: String, source: sqlx::Error },
     #[error("no read store is named {0}")]
@@ -43,6 +44,12 @@ pub(crate) enum PartError {
     Relay(#[from] relay::Error),
     #[error("tokens cannot be checked")]
     Auth(#[from] AuthError),
+}
+
+impl From<DatabaseError> for PartError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
+    }
 }
 
 impl From<PartError> for Failure {
@@ -77,6 +84,7 @@ pub(crate) async fn all(process: &Process) -> Result<Parts, PartError> {
     let store = log(process).await?;
     let verifier = verifier(process)?;
     let (read_store, progress) = start_projector(process, &store)?;
+    watch_sessions(process, &store, true)?;
     if settings.projector.feed == FeedKind::Kafka {
         start_relay(process, &store)?;
     }
@@ -123,6 +131,25 @@ pub(crate) async fn log(process: &Process) -> Result<EventStore, PartError> {
     let store = EventStore::connect(log_options(&process.settings)).await?;
     health::watch_log(&process.health, &store);
     Ok(store)
+}
+
+/// Has health show the sessions that stand in the way of the shards, and of the read store where this
+/// process writes one.
+pub(crate) fn watch_sessions(process: &Process, store: &EventStore, writes: bool) -> Result<(), PartError> {
+    let written = match writes {
+        true => Some(written(&process.settings)?),
+        false => None,
+    };
+    let read_store = written.map(|store| (format!("read store {}", store.name), store.url.expose().to_owned()));
+    let store = store.clone();
+    obstacles::watch(&process.health, &process.behind, move || {
+        let shards = store.shards().into_iter().filter_map(|id| {
+            let options = store.shard_options(id).ok()?;
+            Some((format!("shard {id}"), options.url))
+        });
+        shards.chain(read_store.clone()).collect()
+    });
+    Ok(())
 }
 
 /// Who checks tokens, with keys that are read again while the process runs.

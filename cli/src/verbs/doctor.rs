@@ -8,6 +8,7 @@ use serde_json::json;
 use service::Settings;
 use service::auth::Verifier;
 
+use crate::blockers::Blocker;
 use crate::context::Context;
 use crate::databases::Databases;
 use crate::exit::{Exit, Failure};
@@ -92,6 +93,7 @@ pub(crate) async fn run(context: &Context, DoctorArgs {}: DoctorArgs) -> Result<
             .flat_map(|topic| of_topic(topic, &overview.shards)),
     );
     findings.extend(overview.read_stores.iter().map(of_read_store));
+    findings.extend(of_sessions(&overview));
     findings.extend(overview.processes.iter().flatten().map(of_process));
     findings.push(of_keys(context, &settings));
     print(context, &findings)?;
@@ -253,6 +255,34 @@ fn of_read_store(store: &ReadStoreView) -> Finding {
     Finding::ok(part, format!("{} events behind the log", store.lag_events))
 }
 
+/// Whatever keeps a feed or an append waiting, by name.
+fn of_sessions(overview: &Overview) -> Vec<Finding> {
+    let shards = overview
+        .shards
+        .iter()
+        .map(|shard| (format!("sessions of shard {}", shard.shard), &shard.blockers));
+    let stores = overview.read_stores.iter().map(|store| {
+        let standby = store.standby.iter().map(|name| format!(", standby {name}"));
+        let part = format!("sessions of read store {}", store.store);
+        (standby.fold(part, |part, name| part + &name), &store.blockers)
+    });
+    let blockers = shards.chain(stores).flat_map(|(part, blockers)| {
+        let finding = move |blocker: &Blocker| {
+            let detail = blocker.detail();
+            match blocker.waiting {
+                0 => Finding::warning(part.clone(), detail, "run long queries on a standby"),
+                _ => Finding::wrong(
+                    part.clone(),
+                    detail,
+                    "have its owner end it, or run `SELECT pg_terminate_backend(PID)` there",
+                ),
+            }
+        };
+        blockers.iter().map(finding)
+    });
+    blockers.collect()
+}
+
 fn of_process(process: &ProcessView) -> Finding {
     let part = format!("{} {}", process.role, process.name);
     match process.state.as_str() {
@@ -296,6 +326,7 @@ mod tests {
             standbys: 0,
             durable: true,
             published: None,
+            blockers: vec![],
         }
     }
 

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod import;

@@ -76,6 +76,7 @@ async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
         Role::CommandApi => {
             let store = log(process).await?;
             let verifier = parts::verifier(process)?;
+            parts::watch_sessions(process, &store, false)?;
             Parts {
                 router: parts::command_api(process, &store, &verifier),
                 store: Some(store),
@@ -85,6 +86,7 @@ async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
         Role::Relay => {
             let store = log(process).await?;
             parts::start_relay(process, &store)?;
+            parts::watch_sessions(process, &store, false)?;
             Parts {
                 store: Some(store),
                 ..Parts::default()
@@ -93,6 +95,7 @@ async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
         Role::Projector => {
             let store = log(process).await?;
             let (read_store, _) = parts::start_projector(process, &store)?;
+            parts::watch_sessions(process, &store, true)?;
             Parts {
                 read_store: Some(read_store),
                 store: Some(store),
