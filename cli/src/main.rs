@@ -4,6 +4,7 @@ mod args;
 mod blockers;
 mod context;
 mod databases;
+mod diagnosis;
 mod exit;
 mod output;
 mod overview;
