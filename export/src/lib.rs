@@ -1,0 +1,1 @@
+//! The log as a file, a table or a replayed stream.
