@@ -244,6 +244,7 @@ fn store(error: &event_store::Error) -> Problem {
         | Store::Undecodable { .. }
         | Store::UnknownStream { .. }
         | Store::NotAStream { .. }
+        | Store::NotMoved { .. }
         | Store::UnknownShard(_)
         | Store::Misconfigured(_) => {
             tracing::error!(

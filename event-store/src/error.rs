@@ -54,6 +54,9 @@ pub enum Error {
         aggregate_type: &'static str,
         aggregate_id: String,
     },
+    /// A slot stays where it is for now; the reason says what to do.
+    #[error("slot {slot} was not moved: {reason}")]
+    NotMoved { slot: Slot, reason: String },
     /// No such shard is configured.
     #[error("shard {0} is not configured")]
     UnknownShard(ShardId),
@@ -94,9 +97,11 @@ impl<E: std::error::Error> From<Error> for AggregateError<E> {
                 Self::DatabaseConnectionError(Box::new(error))
             }
             Error::Undecodable { .. } | Error::UnknownStream { .. } => Self::DeserializationError(Box::new(error)),
-            Error::Rejected { .. } | Error::NotAStream { .. } | Error::UnknownShard(_) | Error::Misconfigured(_) => {
-                Self::UnexpectedError(Box::new(error))
-            }
+            Error::Rejected { .. }
+            | Error::NotAStream { .. }
+            | Error::NotMoved { .. }
+            | Error::UnknownShard(_)
+            | Error::Misconfigured(_) => Self::UnexpectedError(Box::new(error)),
         }
     }
 }

@@ -30,6 +30,7 @@ mod follow;
 mod ids;
 mod incarnations;
 mod learning;
+mod moves;
 mod options;
 mod placement;
 mod queue;
@@ -52,6 +53,10 @@ pub use error::{Cause, Error};
 pub use follow::{Cursor, Follow, FollowFilter};
 pub use ids::{Incarnation, Ownership, Position, ShardId, Slot, SlotPosition};
 pub use incarnations::{Ahead, Branch, History};
+pub use moves::{
+    Move, MoveEnd, MoveFault, MoveId, MoveOptions, MoveState, Mover, PlannedMoves, Step, recorded_moves,
+    unfinished_moves,
+};
 pub use options::{ControlOptions, Options, ShardOptions};
 pub use read::{EventFilter, EventPage, SlotHead};
 pub use record::RecordedEvent;

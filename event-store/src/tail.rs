@@ -1,6 +1,7 @@
 //! Following a shard's log as it grows.
 //!
-//! Guarantee: every event of the slots that the shard owns, in position order, each once. Positions
+//! Guarantee: every event of the slots that the shard owns, in position order, each once. (A slot that a
+//! move has shut here, and not opened elsewhere yet, counts as owned: what it has is still to be seen.) Positions
 //! are given out under the head lock and become visible in order, so there is no gap to wait for
 //! and nothing ever appears behind the tail. Copies made by a move, and events of slots that moved
 //! away, are passed over: whoever follows the other shard has them.
@@ -81,7 +82,7 @@ impl Tail {
     async fn page(&self, max: usize) -> Result<Vec<PgRow>, sqlx::Error> {
         let max = i64::try_from(max.clamp(1, PAGE_MAX)).unwrap_or(1);
         sqlx::query(&format!(
-            "SELECT {COLUMNS}, s.owned AND NOT e.copied AS visible \
+            "SELECT {COLUMNS}, (s.owned OR s.fenced) AND NOT e.copied AS visible \
                FROM events e JOIN slots s ON s.slot = e.slot \
               WHERE e.position > $1 ORDER BY e.position LIMIT $2"
         ))
