@@ -16,46 +16,24 @@ mod cursor;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use domain::{EventType, StreamId, TenantId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::ask::refuse_what_was_lost;
 use self::ask::{Found, Heads, PAGE, PAUSE_AFTER_FAILURE, Reader, heads, in_time, look};
 pub use self::cursor::Cursor;
 use crate::error::Error;
 use crate::ids::{Position, ShardId, Slot, SlotPosition};
+use crate::read::filter::LogFilter;
 use crate::record::RecordedEvent;
 use crate::store::EventStore;
+use crate::token::PositionToken;
 
 const PAGES_AHEAD: usize = 8;
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 /// Slots that are read by themselves at the same time.
 const SLOTS_AT_ONCE: usize = 4;
-
-/// Which events to return. The default is all.
-#[derive(Debug, Clone, Default)]
-pub struct FollowFilter {
-    pub tenant: Option<TenantId>,
-    pub stream: Option<StreamId>,
-    /// Any of these types; all where empty.
-    pub types: Vec<EventType>,
-}
-
-impl FollowFilter {
-    fn slot(&self) -> Option<Slot> {
-        let tenant = self.tenant.as_ref().or(self.stream.as_ref().map(StreamId::tenant));
-        tenant.map(Slot::of)
-    }
-
-    fn admits(&self, event: &RecordedEvent) -> bool {
-        self.tenant
-            .as_ref()
-            .is_none_or(|tenant| tenant == event.stream.tenant())
-            && self.stream.as_ref().is_none_or(|stream| *stream == event.stream)
-            && (self.types.is_empty() || self.types.iter().any(|kind| kind.as_str() == event.event_type))
-    }
-}
 
 /// A slot that is read by itself until it has caught up.
 #[derive(Debug)]
@@ -81,7 +59,7 @@ impl Behind {
 #[derive(Debug)]
 pub struct Follow {
     store: EventStore,
-    filter: FollowFilter,
+    filter: LogFilter,
     /// Up to what was returned.
     cursor: Cursor,
     /// Up to what lies in `ready`.
@@ -102,9 +80,13 @@ pub struct Follow {
 
 impl EventStore {
     /// Follows all shards behind `cursor`.
-    pub fn follow(&self, filter: FollowFilter, cursor: Cursor) -> Follow {
+    pub fn follow(&self, filter: LogFilter, cursor: Cursor) -> Follow {
         Follow {
-            behind: filter.slot().into_iter().map(|slot| (slot, Behind::now())).collect(),
+            behind: filter
+                .single_slot()
+                .into_iter()
+                .map(|slot| (slot, Behind::now()))
+                .collect(),
             filter,
             reached: cursor.clone(),
             cursor,
@@ -129,7 +111,10 @@ impl EventStore {
         let mut cursor = Cursor::default();
         for shard in self.shards() {
             let (_, heads) = heads(self, shard).await?;
-            heads.into_iter().for_each(|head| cursor.set(head));
+            // A slot on the move may have two, of which one is its end.
+            let further = |head: &PositionToken| head.slot_position >= cursor.position(head.slot);
+            let further: Vec<PositionToken> = heads.into_iter().filter(further).collect();
+            further.into_iter().for_each(|head| cursor.set(head));
         }
         Ok(cursor)
     }
@@ -182,11 +167,11 @@ impl Follow {
     fn start_readers(&mut self) {
         let shards = self.shards.borrow_and_update().clone();
         for shard in shards {
-            if self.started.insert(shard) {
+            if self.filter.wants_shard(shard) && self.started.insert(shard) {
                 let reader = Reader {
                     store: self.store.clone(),
                     shard,
-                    slot: self.filter.slot(),
+                    filter: self.filter.clone(),
                     reached: self.reached.clone(),
                 };
                 self.tasks.spawn(reader.run(self.found.0.clone()));
@@ -234,7 +219,7 @@ impl Follow {
     }
 
     fn accept_event(&mut self, event: RecordedEvent) {
-        let wanted = self.filter.slot().is_none_or(|slot| slot == event.slot);
+        let wanted = self.filter.wants_slot(event.slot);
         let reached = self.reached.position(event.slot);
         if !wanted || event.slot_position <= reached {
             return;
@@ -279,8 +264,7 @@ impl Follow {
                     continue;
                 }
                 let missed = heads.iter().filter(|head| {
-                    head.slot_position > self.reached.position(head.slot)
-                        && self.filter.slot().is_none_or(|slot| slot == head.slot)
+                    head.slot_position > self.reached.position(head.slot) && self.filter.wants_slot(head.slot)
                 });
                 for head in missed {
                     self.behind.entry(head.slot).or_insert_with(Behind::now);

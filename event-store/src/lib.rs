@@ -50,7 +50,7 @@ pub use audit::Finding;
 pub use bootstrap::{UrlKept, bootstrap, register_shard};
 pub use control::{RegisteredShard, all_shards, registered_shards};
 pub use error::{Cause, Error};
-pub use follow::{Cursor, Follow, FollowFilter};
+pub use follow::{Cursor, Follow};
 pub use ids::{Incarnation, Ownership, Position, ShardId, Slot, SlotPosition};
 pub use incarnations::{Ahead, Branch, History};
 pub use moves::{
@@ -58,6 +58,8 @@ pub use moves::{
     unfinished_moves,
 };
 pub use options::{ControlOptions, Options, ShardOptions};
+pub use read::filter::LogFilter;
+pub use read::scan::{Lane, Scan, ScanPage};
 pub use read::{EventFilter, EventPage, SlotHead};
 pub use record::RecordedEvent;
 pub use reopen::{Reopen, Reopened, ReopenedSlot, Unreachable, promote, restored};

@@ -3,8 +3,12 @@
 //! Every statement here looks at a bounded number of rows: a long snapshot on a shard would keep
 //! the dead versions of its head row alive and slow every append.
 
+pub(crate) mod filter;
+pub(crate) mod scan;
+
 use chrono::{DateTime, Utc};
 use domain::{EstablishmentId, EventType, OrderId, StreamId, TenantId, Timestamp};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::error::Error;
@@ -78,8 +82,7 @@ impl EventStore {
     pub async fn read_slot(&self, slot: Slot, after: SlotPosition, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
         let mut shard = self.owner(slot).await?;
         for _ in 0..2 {
-            let rows = slot_rows(&shard, slot, after, page(limit)).await.map_err(Error::read)?;
-            if !rows.is_empty() || shard.owns(slot).await? {
+            if let Some(rows) = slot_rows(&shard, slot, after, page(limit)).await? {
                 return rows.iter().map(from_row).collect();
             }
             shard = self.owner_after_refresh(slot).await?;
@@ -100,7 +103,7 @@ impl EventStore {
     ) -> Result<EventPage, Error> {
         let slot = Slot::of(tenant);
         let head = self.head_of(tenant).await?.slot_position;
-        let shard = self.owner(slot).await?;
+        let mut shard = self.owner(slot).await?;
         let scope = Scope { slot, tenant, filter };
         let mut page = EventPage {
             events: Vec::new(),
@@ -118,10 +121,10 @@ impl EventStore {
             } else {
                 head.min(SlotPosition(page.next.0 + SCAN))
             };
-            let rows = scope
-                .scan(&shard, page.next, until, wanted)
-                .await
-                .map_err(Error::read)?;
+            let Some(rows) = scope.scan(&shard, page.next, until, wanted).await? else {
+                shard = self.owner_after_refresh(slot).await?;
+                continue;
+            };
             let full = rows.len() >= wanted;
             for row in &rows {
                 page.events.push(from_row(row)?);
@@ -176,27 +179,35 @@ impl EventStore {
     }
 }
 
-impl Shard {
-    /// Whether this shard owns the slot now, by its own table.
-    pub(crate) async fn owns(&self, slot: Slot) -> Result<bool, Error> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM slots WHERE slot = $1 AND owned)")
-            .bind(slot.as_i16())
-            .fetch_one(&self.pool)
-            .await
-            .map_err(Error::read)
+/// Rows of a slot that the shard owns; `None` where it does not own it. Both as of one moment: asked one
+/// after the other, a slot that is shut in between and open again would seem to end where it does not.
+fn of_owner(rows: Vec<PgRow>) -> Result<Option<Vec<PgRow>>, sqlx::Error> {
+    match rows.first().map(|row| row.try_get::<Option<i64>, _>("position")) {
+        None => Ok(None),
+        // The row of the slot alone.
+        Some(Ok(None)) => Ok(Some(Vec::new())),
+        Some(Ok(Some(_))) => Ok(Some(rows)),
+        Some(Err(error)) => Err(error),
     }
 }
 
-async fn slot_rows(shard: &Shard, slot: Slot, after: SlotPosition, limit: i64) -> Result<Vec<PgRow>, sqlx::Error> {
-    sqlx::query(&format!(
-        "SELECT {COLUMNS} FROM events e JOIN slots s ON s.slot = e.slot AND s.owned \
-         WHERE e.slot = $1 AND e.slot_position > $2 ORDER BY e.slot_position LIMIT $3"
+async fn slot_rows(shard: &Shard, slot: Slot, after: SlotPosition, limit: i64) -> Result<Option<Vec<PgRow>>, Error> {
+    let rows = sqlx::query(&format!(
+        "SELECT found.* FROM slots s LEFT JOIN LATERAL ( \
+             SELECT {COLUMNS} FROM events e \
+              WHERE e.slot = s.slot AND e.slot_position > $2 ORDER BY e.slot_position LIMIT $3) found ON true \
+         WHERE s.slot = $1 AND s.owned ORDER BY found.slot_position"
     ))
     .bind(slot.as_i16())
     .bind(after.0)
     .bind(limit)
     .fetch_all(&shard.pool)
-    .await
+    .await;
+    rows.and_then(of_owner).map_err(Error::read)
+}
+
+pub(crate) fn slot_array(slots: impl Iterator<Item = Slot>) -> Vec<i16> {
+    slots.map(Slot::as_i16).collect()
 }
 
 fn page(limit: usize) -> i64 {
@@ -210,14 +221,15 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// What matches in (after, until]. `text` casts keep a NULL parameter's type known.
+    /// What matches in (after, until]; `None` where the shard does not own the slot. `text` casts keep a
+    /// NULL parameter's type known.
     async fn scan(
         &self,
         shard: &Shard,
         after: SlotPosition,
         until: SlotPosition,
         limit: usize,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
+    ) -> Result<Option<Vec<PgRow>>, Error> {
         let filter = self.filter;
         let order = filter.order.map(|order| StreamId::order(self.tenant, order));
         let by_stream = if order.is_some() {
@@ -226,18 +238,20 @@ impl Scope<'_> {
             ""
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM events e JOIN slots s ON s.slot = e.slot AND s.owned \
-              WHERE e.slot = $1 AND e.slot_position > $2 AND e.slot_position <= $3 AND e.tenant_id = $4 \
+            "SELECT found.* FROM slots s LEFT JOIN LATERAL ( \
+             SELECT {COLUMNS} FROM events e \
+              WHERE e.slot = s.slot AND e.slot_position > $2 AND e.slot_position <= $3 AND e.tenant_id = $4 \
                 AND ($5::text[] IS NULL OR e.event_type = ANY ($5)) \
                 AND ($6::text IS NULL OR e.metadata ->> 'establishment_id' = $6) \
                 AND ($7::timestamptz IS NULL OR e.recorded_at >= $7) \
                 AND ($8::timestamptz IS NULL OR e.recorded_at < $8) {by_stream} \
-              ORDER BY e.slot_position LIMIT $10"
+              ORDER BY e.slot_position LIMIT $10) found ON true \
+             WHERE s.slot = $1 AND s.owned ORDER BY found.slot_position"
         );
         let types: Vec<&str> = filter.types.iter().map(|kind| kind.as_str()).collect();
         let time = |time: Timestamp| -> DateTime<Utc> { time.as_datetime() };
         let (establishment, stream) = (filter.establishment.as_ref(), order.as_ref());
-        sqlx::query(&sql)
+        let rows = sqlx::query(&sql)
             .bind(self.slot.as_i16())
             .bind(after.0)
             .bind(until.0)
@@ -249,6 +263,7 @@ impl Scope<'_> {
             .bind(stream.map(StreamId::aggregate_id))
             .bind(page(limit))
             .fetch_all(&shard.pool)
-            .await
+            .await;
+        rows.and_then(of_owner).map_err(Error::read)
     }
 }

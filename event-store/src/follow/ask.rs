@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::cursor::Cursor;
 use crate::error::Error;
 use crate::ids::{Incarnation, Position, ShardId, Slot, SlotPosition};
+use crate::read::filter::LogFilter;
 use crate::record::RecordedEvent;
 use crate::store::EventStore;
 use crate::tail::Tail;
@@ -55,7 +56,8 @@ pub(super) async fn look(store: &EventStore, shard: ShardId, reached: &Cursor) -
     Ok(heads)
 }
 
-async fn refuse_what_was_lost(store: &EventStore, shard: ShardId, reached: &Cursor) -> Result<(), Error> {
+/// Refuses a cursor that a restoration or promotion of the shard left behind.
+pub(crate) async fn refuse_what_was_lost(store: &EventStore, shard: ShardId, reached: &Cursor) -> Result<(), Error> {
     let tokens: Vec<PositionToken> = reached.tokens().collect();
     let ahead = store.history(shard).await?.ahead(&tokens);
     ahead.first().map_or(Ok(()), |ahead| {
@@ -66,13 +68,16 @@ async fn refuse_what_was_lost(store: &EventStore, shard: ShardId, reached: &Curs
     })
 }
 
-/// A shard's position and the heads of the slots that it owns, as of one moment.
+/// A shard's position and the heads of the slots that it owns, as of one moment. One that a move has shut
+/// here, and not opened elsewhere yet, counts.
 pub(super) async fn heads(store: &EventStore, shard: ShardId) -> Result<Heads, Error> {
-    let rows: Vec<(i64, i16, i32, i64)> =
-        sqlx::query_as("SELECT h.position, s.slot, s.incarnation, s.slot_position FROM shard h, slots s WHERE s.owned")
-            .fetch_all(&store.shard(shard)?.pool)
-            .await
-            .map_err(Error::read)?;
+    let rows: Vec<(i64, i16, i32, i64)> = sqlx::query_as(
+        "SELECT h.position, s.slot, s.incarnation, s.slot_position FROM shard h, slots s \
+              WHERE s.owned OR s.fenced",
+    )
+    .fetch_all(&store.shard(shard)?.pool)
+    .await
+    .map_err(Error::read)?;
     let position = Position(rows.first().map_or(0, |row| row.0));
     let token = |(_, slot, incarnation, slot_position)| {
         Some(PositionToken {
@@ -88,8 +93,7 @@ pub(super) async fn heads(store: &EventStore, shard: ShardId) -> Result<Heads, E
 pub(super) struct Reader {
     pub(super) store: EventStore,
     pub(super) shard: ShardId,
-    /// The only slot that is followed.
-    pub(super) slot: Option<Slot>,
+    pub(super) filter: LogFilter,
     /// What the follower had when this began.
     pub(super) reached: Cursor,
 }
@@ -135,9 +139,10 @@ impl Reader {
     /// In front of the first event of the shard that lies behind the cursor. For one slot alone its
     /// past is read from the slot, and the tail serves what comes.
     async fn start(&self) -> Result<Position, Error> {
-        let (slots, positions): (Vec<i16>, Vec<i64>) = match self.slot {
+        let (slots, positions): (Vec<i16>, Vec<i64>) = match self.filter.single_slot() {
             Some(_) => Default::default(),
             None => Slot::all()
+                .filter(|slot| self.filter.wants_slot(*slot))
                 .map(|slot| (slot.as_i16(), self.reached.position(slot).0 + 1))
                 .unzip(),
         };

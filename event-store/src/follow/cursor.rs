@@ -26,8 +26,14 @@ impl Cursor {
         })
     }
 
-    pub(super) fn set(&mut self, token: PositionToken) {
+    /// Notes how far a slot was read, whatever was noted of it before.
+    pub fn set(&mut self, token: PositionToken) {
         self.0.insert(token.slot, (token.incarnation, token.slot_position));
+    }
+
+    /// Takes over what `later` says of the slots that it knows.
+    pub fn extend(&mut self, later: &Self) {
+        later.tokens().for_each(|token| self.set(token));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use std::time::{Duration, Instant};
 
-use event_store::{Cursor, Error, EventStore, FollowFilter, RecordedEvent, Slot};
+use event_store::{Cursor, Error, EventStore, LogFilter, RecordedEvent, Slot};
 use futures::future::join_all;
 
 use crate::support::proxy::Proxy;
@@ -38,7 +38,7 @@ async fn given_thirty_two_writers_on_each_of_four_shards_when_following_then_not
         let mut cursor = Cursor::default();
         // Given up and resumed on the way, as a client that reconnects.
         while seen.len() < total {
-            let mut follow = follower.follow(FollowFilter::default(), cursor);
+            let mut follow = follower.follow(LogFilter::default(), cursor);
             for _ in 0..20 {
                 if seen.len() < total {
                     seen.extend(follow.next(37).await.expect("next"));
@@ -75,9 +75,9 @@ async fn given_a_filter_then_only_what_matches_is_returned_and_the_heads_begin_b
     for tenant in [&acme, &dev, &acme] {
         store.append(append(&fresh_order(tenant), 0)).await.expect("stored");
     }
-    let filter = FollowFilter {
+    let filter = LogFilter {
         tenant: Some(acme.clone()),
-        ..FollowFilter::default()
+        ..LogFilter::default()
     };
     let mut follow = store.follow(filter.clone(), Cursor::default());
     let events = within("the past", follow.next(10)).await.expect("next");
@@ -106,7 +106,7 @@ async fn given_a_shard_that_hangs_from_the_start_then_it_is_reported_and_the_oth
     store.append(append(&fresh_order(&away), 0)).await.expect("stored");
     // Neither refused nor answered.
     proxy.mute(true);
-    let mut follow = store.follow(FollowFilter::default(), Cursor::default());
+    let mut follow = store.follow(LogFilter::default(), Cursor::default());
     let mut failures = 0;
     for round in 0..6 {
         let stream = fresh_order(&there);

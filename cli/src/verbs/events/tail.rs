@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use domain::{EventType, StreamId, TenantId};
-use event_store::{Cursor, EventStore, FollowFilter, RecordedEvent, SlotPosition};
+use event_store::{Cursor, EventStore, LogFilter, RecordedEvent, SlotPosition};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -112,10 +112,11 @@ async fn from_shards(store: &EventStore, args: &TailArgs, out: &mut Printer<'_>)
         true => None,
         false => Some(store.cursor_at_heads().await.map_err(Failure::failed)?),
     };
-    let filter = FollowFilter {
+    let filter = LogFilter {
         tenant: args.tenant.clone(),
         stream: args.stream.clone(),
         types: args.types.clone(),
+        ..LogFilter::default()
     };
     let mut follow = store.follow(filter, args.after.clone().unwrap_or_default());
     loop {
