@@ -32,6 +32,10 @@ impl Binaries {
         })
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::account::Account;
 use crate::binaries::Binaries;
+use crate::recovery::Recovery;
 use crate::settings::{Durability, Following};
 use crate::standby::Primary;
 use crate::{Error, secret, tls};
@@ -114,6 +115,15 @@ impl Layout {
             replace(&self.password(), &primary.password)?;
             account.own(&self.password())?;
             self.basebackup(primary, binaries, account, durability, unfinished)
+        })
+    }
+
+    /// Like [`Layout::initialise`], from a backup.
+    pub(crate) fn recover(&self, recovery: &Recovery, account: &Account) -> Result<(), Error> {
+        self.make(account, |unfinished| {
+            replace(&self.password(), &recovery.password)?;
+            account.own(&self.password())?;
+            recovery.fill(unfinished, account)
         })
     }
 

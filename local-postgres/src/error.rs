@@ -37,6 +37,10 @@ pub enum Error {
     WillNotEnd { pid: i32 },
     #[error("{name:?} is not a database name: a-z, 0-9 and _, starting with a letter, at most 63")]
     DatabaseName { name: String },
+    #[error("{} holds data, and nothing is recovered over it", folder.display())]
+    HoldsData { folder: PathBuf },
+    #[error("the archived log ends before the time to recover to")]
+    EndsBefore { log: PathBuf },
     #[error("cannot {doing} {}", path.display())]
     Io {
         doing: &'static str,
@@ -87,6 +91,10 @@ impl Error {
                 format!("read the server's own log, {}", log.display())
             }
             Self::WillNotEnd { pid } => format!("end it with `kill -9 {pid}`, then start again"),
+            Self::HoldsData { .. } => "recover into a new folder".into(),
+            Self::EndsBefore { .. } => {
+                "choose an earlier time, or recover to the end of what there is; no commit is known after it".into()
+            }
             Self::DatabaseName { .. } => "choose another name".into(),
             Self::Io { source, path, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => {

@@ -43,6 +43,7 @@ mod log;
 mod port;
 mod postmaster;
 mod process;
+mod recovery;
 mod secret;
 mod server;
 mod settings;
@@ -53,6 +54,7 @@ mod tls;
 
 pub use error::Error;
 pub use folder::{DataFolder, Located, locate, located_before};
+pub use recovery::{RecoverUntil, Recovery, programs};
 pub use server::{Config, Server};
 pub use settings::Durability;
 pub use standby::Standby;

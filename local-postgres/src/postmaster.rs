@@ -73,6 +73,9 @@ impl Launch {
     pub(crate) fn failure(&self, log_begins: u64) -> Error {
         let log = self.layout.log();
         let said = read_from(&log, log_begins).unwrap_or_default();
+        if said.contains("recovery ended before configured recovery target was reached") {
+            return Error::EndsBefore { log };
+        }
         Error::from_output(&said, &self.layout.folder, Some(self.port)).unwrap_or_else(|| {
             let tail: Vec<&str> = said.lines().rev().take(5).collect();
             let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");

@@ -13,6 +13,7 @@ use crate::cluster::{self, Layout};
 use crate::lock::Lock;
 use crate::postmaster::{self, Launch};
 use crate::process::Process;
+use crate::recovery::Recovery;
 use crate::settings::{Durability, Options};
 use crate::standby::Primary;
 use crate::supervisor::{Order, State, Supervisor};
@@ -266,6 +267,7 @@ pub(crate) fn is_database_name(name: &str) -> bool {
 pub(crate) enum Origin {
     New,
     CopyOf(Box<Primary>),
+    Recovered(Box<Recovery>),
 }
 
 struct Prepared {
@@ -287,10 +289,16 @@ fn prepare(config: &Config, origin: &Origin) -> Result<Prepared, Error> {
     }
     let layout = Layout::create(data, &account)?;
     let lock = Lock::take(&layout.lock(), data)?;
+    let mut recovering = None;
     let (binaries, following) = match origin {
         Origin::New => {
             let binaries = layout.binaries(config.programs.as_deref(), None)?;
             layout.initialise(&binaries, &account)?;
+            (binaries, None)
+        }
+        Origin::Recovered(recovery) => {
+            let binaries = layout.binaries(config.programs.as_deref(), recovery.major())?;
+            recovering = Some(recovery.prepare(&layout, &account)?);
             (binaries, None)
         }
         Origin::CopyOf(primary) => {
@@ -314,6 +322,7 @@ fn prepare(config: &Config, origin: &Origin) -> Result<Prepared, Error> {
         shared_buffers_mb: config.shared_buffers_mb,
         tls,
         following,
+        recovering,
     };
     let launch = Launch {
         layout,

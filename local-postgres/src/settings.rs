@@ -4,6 +4,7 @@
 //! can be compared with what would be started now.
 use std::path::Path;
 
+use crate::recovery::Recovering;
 use crate::tls::TlsFiles;
 
 /// What becomes of data when the machine (not only the server) dies.
@@ -24,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) shared_buffers_mb: Option<u32>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) following: Option<Following>,
+    /// Until it is open; afterwards these settings count no longer.
+    pub(crate) recovering: Option<Recovering>,
 }
 
 /// Where a standby gets the log from.
@@ -40,7 +43,8 @@ pub(crate) fn arguments(cluster: &Path, port: u16, options: &Options) -> Vec<Str
     let settings = general(options)
         .into_iter()
         .chain(replication(options.following.as_ref()))
-        .chain(options.tls.iter().flat_map(encryption));
+        .chain(options.tls.iter().flat_map(encryption))
+        .chain(options.recovering.iter().flat_map(Recovering::settings));
     let mut arguments = vec![
         "-D".to_owned(),
         cluster.display().to_string(),
@@ -152,6 +156,7 @@ mod tests {
             shared_buffers_mb: None,
             tls: None,
             following: None,
+            recovering: None,
         };
         let arguments = arguments(Path::new("/data"), 1, &options).join(" ");
         for wanted in ["fsync=on", "synchronous_commit=on", "full_page_writes=on"] {

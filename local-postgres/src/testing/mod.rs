@@ -164,6 +164,7 @@ impl TestServer {
                     shared_buffers_mb: None,
                     tls: None,
                     following: None,
+                    recovering: None,
                 },
             }) {
                 Ok(()) => break port,
