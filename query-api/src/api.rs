@@ -160,13 +160,14 @@ impl QueryApi {
         Ok(answer)
     }
 
-    /// Executes, and where the endpoint lets the request down, once more on another: reads may be
-    /// repeated, and nothing was answered yet. The second time all fields are read anew, so an
-    /// answer never mixes two endpoints.
+    /// Executes, and where the endpoint lets the request down, again on another, until each was asked
+    /// once: two may have gone together, and their loss may not be known yet. Reads may be repeated,
+    /// and nothing was answered. Each time all fields are read anew, so an answer never mixes two
+    /// endpoints.
     async fn run(&self, run: Run<'_>, params: &Params) -> Result<Result<(Response, Seen), NotReached>, Problem> {
-        let mut failed: Option<Arc<Replica>> = None;
+        let mut failed: Vec<Arc<Replica>> = Vec::new();
         loop {
-            let source = match self.source(run.measured, run.brought, failed.as_ref()).await? {
+            let source = match self.source(run.measured, run.brought, &failed).await? {
                 Ok(source) => source,
                 Err(behind) => return Ok(Err(behind)),
             };
@@ -184,9 +185,9 @@ impl QueryApi {
             let seen = session.finish().await;
             match (seen.outage, session.replica()) {
                 (None, _) => return Ok(Ok((response, seen))),
-                (Some(Outage::Unavailable), Some(replica)) if failed.is_none() && self.0.stores.len() > 1 => {
+                (Some(Outage::Unavailable), Some(replica)) if failed.len() + 1 < self.0.stores.len() => {
                     metrics::counter!("query_retries_total").increment(1);
-                    failed = Some(replica);
+                    failed.push(replica);
                 }
                 (Some(Outage::Unavailable), _) => return Err(Problem::unavailable()),
                 (Some(Outage::Overloaded), _) => return Err(Problem::overloaded()),
@@ -235,7 +236,7 @@ impl QueryApi {
         &self,
         measured: &Measured,
         brought: Option<&PositionToken>,
-        avoid: Option<&Arc<Replica>>,
+        avoid: &[Arc<Replica>],
     ) -> Result<Result<Option<Lease>, NotReached>, Problem> {
         if measured.models.is_empty() {
             return Ok(Ok(None));

@@ -158,7 +158,7 @@ pub(crate) enum Waited {
 pub(crate) struct Wanted<'r> {
     pub(crate) models: &'r [ReadModel],
     pub(crate) token: &'r PositionToken,
-    pub(crate) avoid: Option<&'r Arc<Replica>>,
+    pub(crate) avoid: &'r [Arc<Replica>],
 }
 
 /// Waits until an endpoint has passed the token in all models, within `patience`. One that is known

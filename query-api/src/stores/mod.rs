@@ -3,8 +3,8 @@
 //!
 //! Guarantees: a request goes to an endpoint that answers, as fresh as there is one; among the
 //! fresh ones to that with the fewest requests. One that fails or hangs is left alone (`breaker`),
-//! found out by requests and by the `watch`, and requests that it let down are sent to another
-//! once. While none answers, queries are refused at once. Pools are bounded: more load waits for a
+//! found out by requests and by the `watch`, and requests that it let down are sent to the others,
+//! each once. While none answers, queries are refused at once. Pools are bounded: more load waits for a
 //! connection at most the acquire time-out.
 
 mod breaker;
@@ -170,12 +170,12 @@ impl ReadStores {
 
     /// The endpoints worth asking, best first: the fresh ones by the requests that they have in
     /// flight, taking turns where equal; then the others, least behind first.
-    pub(crate) fn in_order(&self, avoid: Option<&Arc<Replica>>) -> Vec<Arc<Replica>> {
+    pub(crate) fn in_order(&self, avoid: &[Arc<Replica>]) -> Vec<Arc<Replica>> {
         let (replicas, watched) = (&self.0.replicas, self.0.watched.load(Ordering::Relaxed));
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
         let mut order: Vec<_> = (0..replicas.len())
             .map(|at| &replicas[(at + turn) % replicas.len()])
-            .filter(|replica| avoid.is_none_or(|avoid| !Arc::ptr_eq(avoid, replica)) && replica.admits())
+            .filter(|replica| !avoid.iter().any(|avoided| Arc::ptr_eq(avoided, replica)) && replica.admits())
             .map(|replica| {
                 // One that was not looked at yet may be anything.
                 let unknown = if watched { u64::MAX } else { 0 };
@@ -189,7 +189,7 @@ impl ReadStores {
     }
 
     /// An endpoint to answer from, with its generations.
-    pub(crate) async fn pick(&self, avoid: Option<&Arc<Replica>>) -> Result<Lease, Error> {
+    pub(crate) async fn pick(&self, avoid: &[Arc<Replica>]) -> Result<Lease, Error> {
         let mut refusal = Error::Unavailable(sqlx::Error::PoolClosed);
         for replica in self.in_order(avoid) {
             if !replica.enter() {
@@ -208,7 +208,7 @@ impl ReadStores {
         &self,
         models: &[ReadModel],
         token: &PositionToken,
-        avoid: Option<&Arc<Replica>>,
+        avoid: &[Arc<Replica>],
     ) -> Option<Lease> {
         self.in_order(avoid).into_iter().find_map(|replica| {
             let pointers = replica.current_pointers()?;
@@ -222,7 +222,7 @@ impl ReadStores {
         &self,
         models: &[ReadModel],
         token: &PositionToken,
-        avoid: Option<&Arc<Replica>>,
+        avoid: &[Arc<Replica>],
     ) -> Vec<Arc<Replica>> {
         let mut order = self.in_order(avoid);
         order.sort_by_key(|replica| std::cmp::Reverse(replica.known_at(models, token.slot)));

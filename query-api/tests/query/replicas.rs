@@ -123,6 +123,26 @@ async fn two_stores() -> (World, World, Front) {
     (one, two, front)
 }
 
+/// As when two have just gone together and nobody has noticed yet.
+#[tokio::test]
+async fn given_two_of_three_stores_that_let_requests_down_then_the_third_answers_every_one() {
+    let worlds = [World::new().await, World::new().await, World::new().await];
+    OrderRow::new("dev", 3).insert(&worlds[2]).await;
+    let stores = ["one", "two", "three"].iter().zip(&worlds);
+    let stores: Vec<_> = stores.map(|(name, world)| store(name, &world.url, &[])).collect();
+    let front = Front::over(&stores).await;
+    for world in &worlds[..2] {
+        let mut database = PgConnection::connect(&world.url).await.unwrap();
+        sqlx::query("ALTER SCHEMA orders_g1 RENAME TO gone")
+            .execute(&mut database)
+            .await
+            .unwrap();
+    }
+    for _ in 0..12 {
+        assert_eq!(front.number(&worlds[2], None).await, 3);
+    }
+}
+
 #[tokio::test]
 async fn given_two_fresh_stores_then_reads_are_spread() {
     let (one, _two, front) = two_stores().await;
