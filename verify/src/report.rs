@@ -164,3 +164,19 @@ impl Difference {
         }
     }
 }
+
+/// One line: where, what, and why.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (read_model, table, generation) = (&self.read_model, self.table, self.generation);
+        write!(f, "{read_model}.{table} (generation {generation})")?;
+        if !self.tenant.is_empty() {
+            write!(f, ", tenant {}", self.tenant)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ", {}", self.key_text())?;
+        }
+        write!(f, ": {}", self.what())?;
+        self.why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+    }
+}
