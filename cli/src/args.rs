@@ -107,6 +107,12 @@ pub(crate) enum Verb {
     /// One role of a cluster, from its settings file. Any number may run.
     #[command(after_help = role_help!("query-api", "8084"))]
     QueryApi(RoleArgs),
+    /// Serve operators: the whole platform at a glance, and what is done to it
+    ///
+    /// One role of a cluster, from its settings file. Every route needs a token with the scope `ops`;
+    /// keep it off the public gateway.
+    #[command(after_help = role_help!("ops-api", "8085"))]
+    OpsApi(RoleArgs),
     Migrate(MigrateArgs),
     Status(StatusArgs),
     Doctor(DoctorArgs),

@@ -6,6 +6,7 @@ mod context;
 mod databases;
 mod diagnosis;
 mod exit;
+mod ops;
 mod output;
 mod overview;
 mod parts;
@@ -48,6 +49,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Relay(args) => verbs::roles::run(&context, Role::Relay, args).await,
         Verb::Projector(args) => verbs::roles::run(&context, Role::Projector, args).await,
         Verb::QueryApi(args) => verbs::roles::run(&context, Role::QueryApi, args).await,
+        Verb::OpsApi(args) => verbs::roles::run(&context, Role::OpsApi, args).await,
         Verb::Migrate(args) => verbs::migrate::run(&context, args).await,
         Verb::Status(args) => verbs::status::run(&context, args).await,
         Verb::Doctor(args) => verbs::doctor::run(&context, args).await,

@@ -90,7 +90,7 @@ impl Cluster {
                 .collect::<Vec<_>>()
         };
         // A relay makes the topic that projectors read; until it is there they would only ask.
-        let first = of_roles(&[Role::CommandApi, Role::QueryApi, Role::Relay, Role::Nginx]);
+        let first = of_roles(&[Role::CommandApi, Role::QueryApi, Role::OpsApi, Role::Relay, Role::Nginx]);
         for process in &first {
             process.spawn()?;
         }
@@ -250,7 +250,7 @@ impl Cluster {
     pub async fn stop(mut self) -> Result<(), Error> {
         for roles in [
             [Role::Nginx].as_slice(),
-            &[Role::CommandApi, Role::QueryApi],
+            &[Role::CommandApi, Role::QueryApi, Role::OpsApi],
             &[Role::Relay, Role::Projector],
         ] {
             let all = self.processes.iter();

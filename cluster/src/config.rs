@@ -13,6 +13,7 @@ pub enum Role {
     Relay,
     Projector,
     QueryApi,
+    OpsApi,
     Nginx,
     Kafka,
     Postgres,
@@ -26,6 +27,7 @@ impl Role {
             Self::Relay => "relay",
             Self::Projector => "projector",
             Self::QueryApi => "query-api",
+            Self::OpsApi => "ops-api",
             Self::Nginx => "nginx",
             Self::Kafka => "kafka",
             Self::Postgres => "postgres",
@@ -56,6 +58,7 @@ pub struct Config {
     pub relays: u8,
     pub projectors: u8,
     pub query_apis: u8,
+    pub ops_apis: u8,
     pub brokers: u8,
     /// Streaming standbys of the shards' first server.
     pub shard_standbys: u8,
@@ -85,6 +88,7 @@ impl Config {
             relays: 2,
             projectors: 3,
             query_apis: 2,
+            ops_apis: 1,
             brokers: 3,
             shard_standbys: 1,
             read_standbys: 2,
@@ -112,6 +116,7 @@ impl Config {
         let counts = [
             (Role::CommandApi, self.command_apis),
             (Role::QueryApi, self.query_apis),
+            (Role::OpsApi, self.ops_apis),
             (Role::Relay, self.relays),
             (Role::Projector, self.projectors),
         ];

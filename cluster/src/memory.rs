@@ -22,7 +22,7 @@ pub fn of_cluster(info: &Info, folder: &Folder) -> Vec<Memory> {
             let place = match process.role {
                 Role::Postgres => folder.postgres(&process.name),
                 Role::Kafka => process.log.parent().map(Path::to_owned).unwrap_or_default(),
-                Role::CommandApi | Role::Relay | Role::Projector | Role::QueryApi | Role::Nginx => {
+                Role::CommandApi | Role::Relay | Role::Projector | Role::QueryApi | Role::OpsApi | Role::Nginx => {
                     folder.process(&process.name)
                 }
             };

@@ -69,6 +69,7 @@ fn given_docker_compose_then_it_has_the_services_that_make_cluster_starts() {
         ("relay", config.relays),
         ("projector", config.projectors),
         ("query-api", config.query_apis),
+        ("ops-api", config.ops_apis),
         ("kafka", config.brokers),
     ] {
         expected.extend((1..=count).map(|number| format!("{role}-{number}")));

@@ -21,6 +21,7 @@ async fn without(guard: &str) -> OnCluster {
         config.brokers = 1;
         config.command_apis = 1;
         config.query_apis = 1;
+        config.ops_apis = 0;
         config.relays = 1;
         config.projectors = 1;
         config.read_standbys = 0;

@@ -19,8 +19,9 @@ use service::settings::{FeedKind, ReadStoreSettings};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::databases::DatabaseError;
+use crate::databases::{DatabaseError, Databases};
 use crate::exit::Failure;
+use crate::ops::{self, Ops};
 use crate::process::Process;
 
 /// How long a batch of the projector waits for a connection.
@@ -79,7 +80,7 @@ impl Parts {
 }
 
 /// Every part in one process.
-pub(crate) async fn all(process: &Process) -> Result<Parts, PartError> {
+pub(crate) async fn all(process: &Process, databases: &Databases) -> Result<Parts, PartError> {
     let settings = &process.settings;
     let store = log(process).await?;
     let verifier = verifier(process)?;
@@ -88,7 +89,9 @@ pub(crate) async fn all(process: &Process) -> Result<Parts, PartError> {
     if settings.projector.feed == FeedKind::Kafka {
         start_relay(process, &store)?;
     }
-    let router = command_api(process, &store, &verifier).merge(query_api(process, verifier, Some(&progress))?);
+    let router = command_api(process, &store, &verifier)
+        .merge(ops_api(process, databases.clone(), Arc::clone(&verifier)))
+        .merge(query_api(process, verifier, Some(&progress))?);
     Ok(Parts {
         router,
         store: Some(store),
@@ -189,6 +192,11 @@ pub(crate) fn query_api(
         None => api,
     };
     Ok(query_api::router(api))
+}
+
+/// What operators see and do.
+pub(crate) fn ops_api(process: &Process, databases: Databases, verifier: Arc<Verifier>) -> Router {
+    ops::router(Ops::new(process.settings.clone(), databases, verifier))
 }
 
 /// Starts to keep the read models of one read store, from the feed that the settings choose.

@@ -13,7 +13,7 @@ use service::Settings;
 use tokio::time::sleep;
 
 use crate::context::Context;
-use crate::databases::Target;
+use crate::databases::{Databases, Target};
 use crate::exit::{Exit, Failure};
 use crate::parts::{self, PartError, Parts};
 use crate::process::{Process, start_logging};
@@ -29,6 +29,7 @@ pub(crate) enum Role {
     Relay,
     Projector,
     QueryApi,
+    OpsApi,
 }
 
 impl Role {
@@ -38,6 +39,7 @@ impl Role {
             Self::Relay => "relay",
             Self::Projector => "projector",
             Self::QueryApi => "query-api",
+            Self::OpsApi => "ops-api",
         }
     }
 }
@@ -106,6 +108,18 @@ async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
             router: parts::query_api(process, parts::verifier(process)?, None)?,
             ..Parts::default()
         },
+        Role::OpsApi => {
+            let store = log(process).await?;
+            let verifier = parts::verifier(process)?;
+            let databases = Databases::configured(&process.settings)?
+                .ok_or_else(|| Failure::usage("the settings name no databases"))?;
+            parts::watch_sessions(process, &store, false)?;
+            Parts {
+                router: parts::ops_api(process, databases, verifier),
+                store: Some(store),
+                read_store: None,
+            }
+        }
     })
 }
 
@@ -128,8 +142,8 @@ async fn log(process: &Process) -> Result<EventStore, PartError> {
 /// What the role works on must be named.
 fn require(role: Role, settings: &Settings) -> Result<(), Failure> {
     let needs_log = role != Role::QueryApi;
-    let needs_reads = matches!(role, Role::Projector | Role::QueryApi);
-    let needs_keys = matches!(role, Role::CommandApi | Role::QueryApi);
+    let needs_reads = matches!(role, Role::Projector | Role::QueryApi | Role::OpsApi);
+    let needs_keys = matches!(role, Role::CommandApi | Role::QueryApi | Role::OpsApi);
     let auth = &settings.auth;
     let missing = [
         (
@@ -181,7 +195,7 @@ fn targets(role: Role, settings: &Settings) -> Result<Vec<Target<'_>>, Failure> 
     }
     let stores = match role {
         Role::Projector => vec![parts::written(settings)?],
-        Role::QueryApi => settings.read_stores.iter().collect(),
+        Role::QueryApi | Role::OpsApi => settings.read_stores.iter().collect(),
         Role::CommandApi | Role::Relay => vec![],
     };
     targets.extend(stores.into_iter().map(|store| Target {

@@ -159,7 +159,7 @@ impl Start<'_> {
         let begin = async |process: &Process| {
             databases.migrate().await.map_err(PartError::from)?;
             databases.lay_out().await.map_err(PartError::from)?;
-            let parts = parts::all(process).await?;
+            let parts = parts::all(process, &databases).await?;
             registry::announce(process, "up")?;
             Ok(parts)
         };
