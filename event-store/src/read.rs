@@ -206,10 +206,6 @@ async fn slot_rows(shard: &Shard, slot: Slot, after: SlotPosition, limit: i64) -
     rows.and_then(of_owner).map_err(Error::read)
 }
 
-pub(crate) fn slot_array(slots: impl Iterator<Item = Slot>) -> Vec<i16> {
-    slots.map(Slot::as_i16).collect()
-}
-
 fn page(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(SCAN).clamp(1, SCAN)
 }

@@ -8,8 +8,8 @@ use domain::Timestamp;
 use crate::error::Error;
 use crate::follow::{Cursor, refuse_what_was_lost};
 use crate::ids::{Incarnation, Position, ShardId, Slot, SlotPosition};
+use crate::read::SlotHead;
 use crate::read::filter::LogFilter;
-use crate::read::{SlotHead, slot_array};
 use crate::store::EventStore;
 use crate::token::PositionToken;
 
@@ -159,8 +159,12 @@ async fn recorded_before(
     slots: &BTreeMap<Slot, SlotRange>,
     time: Timestamp,
 ) -> Result<Vec<(Slot, SlotPosition)>, Error> {
-    let ranges = slots.iter().filter(|(_, range)| range.events() > 0);
-    let (lows, highs): (Vec<i64>, Vec<i64>) = ranges.clone().map(|(_, range)| (range.after.0, range.until.0)).unzip();
+    let (mut names, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
+    for (slot, range) in slots.iter().filter(|(_, range)| range.events() > 0) {
+        names.push(slot.as_i16());
+        lows.push(range.after.0);
+        highs.push(range.until.0);
+    }
     let time: DateTime<Utc> = time.as_datetime();
     // LIMIT keeps each step a look-up by key.
     let found: Vec<(i16, i64)> = sqlx::query_as(
@@ -176,7 +180,7 @@ async fn recorded_before(
               WHERE s.low < s.high) \
          SELECT slot, low FROM search WHERE low = high",
     )
-    .bind(slot_array(ranges.map(|(slot, _)| *slot)))
+    .bind(names)
     .bind(lows)
     .bind(highs)
     .bind(time)
@@ -195,7 +199,12 @@ async fn positions(
     shard: ShardId,
     slots: &BTreeMap<Slot, SlotRange>,
 ) -> Result<(Position, Position), Error> {
-    let (firsts, lasts): (Vec<i64>, Vec<i64>) = slots.values().map(|range| (range.after.0 + 1, range.until.0)).unzip();
+    let (mut names, mut firsts, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
+    for (slot, range) in slots {
+        names.push(slot.as_i16());
+        firsts.push(range.after.0 + 1);
+        lasts.push(range.until.0);
+    }
     let (first, last): (Option<i64>, Option<i64>) = sqlx::query_as(
         "SELECT min(f.position), max(l.position) \
            FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (slot, first, last) \
@@ -204,7 +213,7 @@ async fn positions(
            LEFT JOIN LATERAL (SELECT e.position FROM events e \
                                WHERE e.slot = r.slot AND e.slot_position = r.last LIMIT 1) l ON true",
     )
-    .bind(slot_array(slots.keys().copied()))
+    .bind(names)
     .bind(firsts)
     .bind(lasts)
     .fetch_one(&store.shard(shard)?.pool)
