@@ -19,6 +19,9 @@ use crate::ids::Slot;
 use crate::shard::Shard;
 use crate::store::EventStore;
 
+/// How often a stream is read whose slot is on the move.
+const READINGS: usize = 4;
+
 /// An aggregate with what its next commit needs to know.
 #[derive(Debug, Clone)]
 pub struct Loaded<A: Aggregate> {
@@ -172,18 +175,21 @@ where
 
     async fn read(&self, stream: &StreamId) -> Result<Vec<EventEnvelope<A>>, Error> {
         let slot = Slot::of(stream.tenant());
-        let shard = self.store.owner(slot).await?;
-        let stored = self.read_from(&shard, stream).await?;
-        // A shard shows nothing of a slot it does not own. Nothing may be the truth, or say so.
-        if !stored.is_empty() || shard.owns(slot).await? {
-            return Ok(stored);
+        let mut shard = self.store.owner(slot).await?;
+        for _ in 0..READINGS {
+            let stored = self.read_from(&shard, stream).await?;
+            if !stored.is_empty() {
+                return Ok(stored);
+            }
+            // A shard shows nothing of a slot it does not own. Nothing may be the truth, or say so.
+            match shard.has_events(slot, stream).await? {
+                Some(false) => return Ok(stored),
+                // The slot was shut when the stream was read.
+                Some(true) => {}
+                None => shard = self.store.owner_after_refresh(slot).await?,
+            }
         }
-        let moved_to = self.store.owner_after_refresh(slot).await?;
-        let stored = self.read_from(&moved_to, stream).await?;
-        if stored.is_empty() && !moved_to.owns(slot).await? {
-            return Err(Error::NotOwned { slot });
-        }
-        Ok(stored)
+        Err(Error::NotOwned { slot })
     }
 
     async fn read_from(&self, shard: &Shard, stream: &StreamId) -> Result<Vec<EventEnvelope<A>>, Error> {
@@ -254,6 +260,22 @@ impl<A: Aggregate> std::fmt::Debug for AggregateStore<A> {
             .field("kind", &A::TYPE)
             .field("cache", &self.cache)
             .finish()
+    }
+}
+
+impl Shard {
+    /// Whether a stream has events here; `None` where the shard does not own its slot. As of one moment.
+    async fn has_events(&self, slot: Slot, stream: &StreamId) -> Result<Option<bool>, Error> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM events WHERE aggregate_type = $2 AND aggregate_id = $3) \
+               FROM slots WHERE slot = $1 AND owned",
+        )
+        .bind(slot.as_i16())
+        .bind(stream.kind().as_str())
+        .bind(stream.aggregate_id())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(Error::read)
     }
 }
 

@@ -54,8 +54,8 @@ pub use follow::{Cursor, Follow};
 pub use ids::{Incarnation, Ownership, Position, ShardId, Slot, SlotPosition};
 pub use incarnations::{Ahead, Branch, History};
 pub use moves::{
-    Move, MoveEnd, MoveFault, MoveId, MoveOptions, MoveState, Mover, PlannedMoves, Step, recorded_moves,
-    unfinished_moves,
+    Move, MoveEnd, MoveFault, MoveId, MoveOptions, MoveState, Mover, PlannedMoves, ProposedMove, SlotLoad, Step,
+    propose_moves, recorded_moves, shard_loads, shares, unfinished_moves,
 };
 pub use options::{ControlOptions, Options, ShardOptions};
 pub use read::filter::LogFilter;

@@ -61,7 +61,9 @@ mod tests {
 
     #[test]
     fn given_both_variables_then_each_fault_can_be_planted() {
-        let with = |fault| planted(&[("COMANDA_PLANTED_FAULTS", "1"), ("COMANDA_FAULT_MOVE", fault)]);
+        fn with(fault: &str) -> Option<MoveFault> {
+            planted(&[("COMANDA_PLANTED_FAULTS", "1"), ("COMANDA_FAULT_MOVE", fault)])
+        }
         assert_eq!(with("skip_fence"), Some(MoveFault::SkipFence));
         for step in Step::ALL {
             let name = format!("hang_after_{}", step.as_str());

@@ -19,6 +19,7 @@
 mod drain;
 mod fault;
 mod mover;
+mod plan;
 mod record;
 mod source;
 mod target;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use self::fault::MoveFault;
 pub use self::mover::{MoveEnd, Mover, PlannedMoves};
+pub use self::plan::{ProposedMove, SlotLoad, propose_moves, shard_loads, shares};
 pub use self::record::{Move, MoveId, MoveState, recorded_moves, unfinished_moves};
 pub use self::work::Step;
 

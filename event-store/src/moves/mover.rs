@@ -151,14 +151,18 @@ impl Mover {
 
     async fn begin<'a>(&'a self, moving: &Move, stop: &'a CancellationToken) -> Result<Work<'a>, Error> {
         let place = Place {
-            control: &self.control,
-            source: self.pool(moving.source)?,
-            target: self.pool(moving.target)?,
+            control: self.control.clone(),
+            source: self.pool(moving.source)?.clone(),
+            target: self.pool(moving.target)?.clone(),
             options: &self.options,
             observer: &*self.observer,
             stop,
         };
         Work::begin(place, moving).await
+    }
+
+    pub(super) fn pools(&self) -> impl Iterator<Item = (ShardId, &PgPool)> {
+        self.shards.iter().map(|(id, pool)| (*id, pool))
     }
 
     fn pool(&self, shard: ShardId) -> Result<&PgPool, Error> {
@@ -171,12 +175,10 @@ impl Mover {
 
     /// Who owns what, by the shards themselves.
     async fn owners(&self) -> Owners {
-        let read = self.shards.iter().map(async |(id, pool)| {
-            let rows = sqlx::query_as::<_, (i16, i64)>("SELECT slot, ownership FROM slots WHERE owned OR fenced");
-            (*id, rows.fetch_all(pool).await)
-        });
+        let read = self.shards.values().cloned().map(claims);
+        let read = join_all(read.collect::<Vec<_>>()).await;
         let mut owners = Owners::default();
-        for (shard, rows) in join_all(read).await {
+        for (shard, rows) in self.shards.keys().copied().zip(read) {
             match rows {
                 Ok(rows) => owners.add(shard, rows),
                 Err(error) => owners.away = Some(error),
@@ -184,6 +186,12 @@ impl Mover {
         }
         owners
     }
+}
+
+async fn claims(shard: PgPool) -> Result<Vec<(i16, i64)>, sqlx::Error> {
+    sqlx::query_as("SELECT slot, ownership FROM slots WHERE owned OR fenced")
+        .fetch_all(&shard)
+        .await
 }
 
 #[derive(Debug, Default)]

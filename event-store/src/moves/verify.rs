@@ -51,18 +51,19 @@ pub(super) async fn compare_events(
 }
 
 pub(super) async fn compare_order_numbers(source: &PgPool, target: &PgPool, slot: Slot) -> Result<(), Error> {
-    let read = async |shard: &PgPool| -> Result<Fingerprint, Error> {
-        sqlx::query_as(ORDER_NUMBERS)
-            .bind(slot.as_i16())
-            .fetch_one(shard)
-            .await
-            .map_err(Error::read)
-    };
-    let (here, there) = tokio::try_join!(read(source), read(target))?;
+    let (here, there) = tokio::try_join!(order_numbers(source, slot), order_numbers(target, slot))?;
     if here == there {
         return Ok(());
     }
     Err(differs(slot, "the order numbers", &here, &there))
+}
+
+async fn order_numbers(shard: &PgPool, slot: Slot) -> Result<Fingerprint, Error> {
+    sqlx::query_as(ORDER_NUMBERS)
+        .bind(slot.as_i16())
+        .fetch_one(shard)
+        .await
+        .map_err(Error::read)
 }
 
 async fn events(shard: &PgPool, slot: Slot, after: i64, upto: i64) -> Result<Fingerprint, Error> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::mover::MoveEnd;
 use super::record::{self, Move, MoveState};
-use super::source::Counter;
+use super::source::{Counter, Standing};
 use super::{MoveFault, MoveOptions, drain, source, target, verify};
 use crate::control::unreachable;
 use crate::error::Error;
@@ -80,9 +80,9 @@ pub(super) type Observer = dyn Fn(&Move, Step) + Send + Sync;
 
 pub(super) struct Work<'a> {
     control: PgConnection,
-    control_at: &'a PgConnectOptions,
-    source: &'a PgPool,
-    target: &'a PgPool,
+    control_at: PgConnectOptions,
+    source: PgPool,
+    target: PgPool,
     moving: Move,
     options: &'a MoveOptions,
     observer: &'a Observer,
@@ -96,9 +96,9 @@ pub(super) struct Work<'a> {
 
 /// What a move works with.
 pub(super) struct Place<'a> {
-    pub(super) control: &'a PgConnectOptions,
-    pub(super) source: &'a PgPool,
-    pub(super) target: &'a PgPool,
+    pub(super) control: PgConnectOptions,
+    pub(super) source: PgPool,
+    pub(super) target: PgPool,
     pub(super) options: &'a MoveOptions,
     pub(super) observer: &'a Observer,
     pub(super) stop: &'a CancellationToken,
@@ -107,7 +107,7 @@ pub(super) struct Place<'a> {
 impl<'a> Work<'a> {
     /// Takes the move up, unless another mover is at it.
     pub(super) async fn begin(place: Place<'a>, moving: &Move) -> Result<Self, Error> {
-        let mut control = connect(place.control).await?;
+        let mut control = connect(&place.control).await?;
         lock(&mut control, moving).await?;
         let moving = record::read(&mut control, moving.id)
             .await?
@@ -148,15 +148,15 @@ impl<'a> Work<'a> {
 
     /// Everything that can be done while the source takes appends. `None` where it was told to stop.
     async fn approach(&mut self) -> Result<Option<Ownership>, Error> {
-        let standing = source::standing(self.source, self.moving.slot).await?;
+        let standing = source::standing(&self.source, self.moving.slot).await?;
         let standing = standing
             .filter(|it| it.is_for(self.moving.id))
             .ok_or_else(|| self.refuse("its source does not own it any more: take the move back with --undo"))?;
         let ownership = Ownership(standing.ownership);
         self.go_on(MoveState::Copying).await?;
-        let there = source::standing(self.target, self.moving.slot).await?;
+        let there = source::standing(&self.target, self.moving.slot).await?;
         self.reached = SlotPosition(there.map_or(0, |it| it.slot_position));
-        self.topics_of_target = drain::topics(self.target).await?;
+        self.topics_of_target = drain::topics(&self.target).await?;
         if standing.fenced {
             // Its writers wait already.
             return Ok(Some(ownership));
@@ -170,12 +170,12 @@ impl<'a> Work<'a> {
             }
             self.copy_numbers().await?;
             let slot = self.moving.slot;
-            verify::compare_events(self.source, self.target, slot, self.moving.verified, self.reached).await?;
+            verify::compare_events(&self.source, &self.target, slot, self.moving.verified, self.reached).await?;
             if self.reached > self.moving.verified {
                 self.moving.verified = self.reached;
                 record::note_verified(&mut self.control, self.moving.id, self.reached).await?;
             }
-            let upto = source::last_to_publish(self.source, slot).await?;
+            let upto = source::last_to_publish(&self.source, slot).await?;
             let Some(lagging) = self.lagging(upto).await? else {
                 break;
             };
@@ -225,10 +225,10 @@ impl<'a> Work<'a> {
     async fn behind_the_fence(&mut self, ownership: Ownership) -> Result<(), Error> {
         let (slot, id) = (self.moving.slot, self.moving.id);
         let end = if self.options.fault == Some(MoveFault::SkipFence) {
-            let standing = source::standing(self.source, slot).await?;
+            let standing = source::standing(&self.source, slot).await?;
             SlotPosition(standing.map_or(0, |it| it.slot_position))
         } else {
-            source::fence(self.source, slot, id, ownership).await?
+            source::fence(&self.source, slot, id, ownership).await?
         };
         self.passed(Step::Fenced).await;
         self.go_on(MoveState::CatchingUp).await?;
@@ -240,13 +240,13 @@ impl<'a> Work<'a> {
         self.copy_numbers().await?;
         self.passed(Step::CaughtUp).await;
         self.go_on(MoveState::Verifying).await?;
-        verify::compare_events(self.source, self.target, slot, self.moving.verified, end).await?;
+        verify::compare_events(&self.source, &self.target, slot, self.moving.verified, end).await?;
         if self.options.fault != Some(MoveFault::SkipFence) {
-            verify::compare_order_numbers(self.source, self.target, slot).await?;
+            verify::compare_order_numbers(&self.source, &self.target, slot).await?;
         }
         self.passed(Step::Verified).await;
         self.go_on(MoveState::Draining).await?;
-        let upto = source::last_to_publish(self.source, slot).await?;
+        let upto = source::last_to_publish(&self.source, slot).await?;
         while self.lagging(upto).await?.is_some() {
             sleep(GLANCE).await;
         }
@@ -256,19 +256,10 @@ impl<'a> Work<'a> {
 
     /// From here there is no way back: the target takes appends, then the source forgets the fence.
     async fn open(mut self, shut: Option<Instant>) -> Result<MoveEnd, Error> {
-        let (slot, id, moving) = (self.moving.slot, self.moving.id, self.moving.clone());
-        let (from, to) = (self.source, self.target);
-        let standing = insist(async || {
-            let standing = source::standing(from, slot).await?;
-            let standing = standing.ok_or_else(|| not_moved(&moving, "its source lost it"))?;
-            let branches = source::branches(from, slot).await?;
-            target::open(to, &moving, &standing, &branches).await?;
-            Ok(standing)
-        })
-        .await?;
+        let standing = insist(|| opened(self.source.clone(), self.target.clone(), self.moving.clone())).await?;
         let pause_ms = shut.map(|shut| shut.elapsed().as_secs_f64() * 1_000.0);
         self.passed(Step::Opened).await;
-        insist(async || source::release(from, slot, id).await).await?;
+        insist(|| released(self.source.clone(), self.moving.clone())).await?;
         self.passed(Step::Released).await;
         let events = SlotPosition(standing.slot_position);
         let pause_ms = record::finish(&mut self.control, &self.moving, events, pause_ms).await?;
@@ -287,9 +278,8 @@ impl<'a> Work<'a> {
             MoveState::Undone => return Ok(MoveEnd::Undone(self.moving)),
             _ => self.decide(MoveState::Undoing).await?,
         }
-        let (from, slot, id) = (self.source, self.moving.slot, self.moving.id);
-        insist(async || source::unfence(from, slot, id).await).await?;
-        record::finish_undoing(&mut self.control, id, why).await?;
+        insist(|| reopened(self.source.clone(), self.moving.clone())).await?;
+        record::finish_undoing(&mut self.control, self.moving.id, why).await?;
         self.moving.state = MoveState::Undone;
         self.moving.reason = Some(why.to_owned());
         Ok(MoveEnd::Undone(self.moving))
@@ -297,18 +287,18 @@ impl<'a> Work<'a> {
 
     /// Copies a page; returns how many events it had.
     async fn copy(&mut self, ownership: Ownership) -> Result<i64, Error> {
-        let page = source::page(self.source, self.moving.slot, self.reached).await?;
+        let page = source::page(&self.source, self.moving.slot, self.reached).await?;
         if !page.is_empty() {
-            self.reached = target::receive(self.target, self.moving.slot, ownership, &page).await?;
+            self.reached = target::receive(&self.target, self.moving.slot, ownership, &page).await?;
         }
         Ok(i64::try_from(page.len()).unwrap_or(i64::MAX))
     }
 
     /// Tells the target of the counters that have gone on since it was told last.
     async fn copy_numbers(&mut self) -> Result<(), Error> {
-        let mut numbers = source::order_numbers(self.source, self.moving.slot).await?;
+        let mut numbers = source::order_numbers(&self.source, self.moving.slot).await?;
         numbers.retain(|(counter, number)| self.numbers.get(counter) != Some(number));
-        target::receive_numbers(self.target, self.moving.slot, &numbers).await?;
+        target::receive_numbers(&self.target, self.moving.slot, &numbers).await?;
         self.numbers.extend(numbers);
         Ok(())
     }
@@ -316,7 +306,7 @@ impl<'a> Work<'a> {
     /// What lacks events up to `upto`, in words.
     async fn lagging(&self, upto: i64) -> Result<Option<String>, Error> {
         let abandoned = &self.options.abandoned_topics;
-        let lagging = drain::lagging(self.source, &self.topics_of_target, abandoned, upto).await?;
+        let lagging = drain::lagging(&self.source, &self.topics_of_target, abandoned, upto).await?;
         let words: Vec<String> = lagging.iter().map(ToString::to_string).collect();
         Ok((!words.is_empty()).then(|| words.join("; ")))
     }
@@ -344,7 +334,7 @@ impl<'a> Work<'a> {
                 Err(error) if Instant::now() >= give_up => return Err(error),
                 Err(_) => sleep(PAUSE).await,
             }
-            if let Ok(mut control) = connect(self.control_at).await {
+            if let Ok(mut control) = connect(&self.control_at).await {
                 lock(&mut control, &self.moving).await?;
                 self.control = control;
             }
@@ -370,8 +360,24 @@ fn not_moved(moving: &Move, reason: &str) -> Error {
     }
 }
 
+async fn opened(source: PgPool, target: PgPool, moving: Move) -> Result<Standing, Error> {
+    let standing = source::standing(&source, moving.slot).await?;
+    let standing = standing.ok_or_else(|| not_moved(&moving, "its source lost it"))?;
+    let branches = source::branches(&source, moving.slot).await?;
+    target::open(&target, &moving, &standing, &branches).await?;
+    Ok(standing)
+}
+
+async fn released(source: PgPool, moving: Move) -> Result<(), Error> {
+    source::release(&source, moving.slot, moving.id).await
+}
+
+async fn reopened(source: PgPool, moving: Move) -> Result<(), Error> {
+    source::unfence(&source, moving.slot, moving.id).await
+}
+
 /// Tries until it is done, where a database is away for a moment.
-async fn insist<T>(mut work: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+async fn insist<T, F: Future<Output = Result<T, Error>>>(mut work: impl FnMut() -> F) -> Result<T, Error> {
     let give_up = Instant::now() + PATIENCE_BEHIND_FENCE;
     loop {
         match work().await {
