@@ -82,8 +82,7 @@ impl Recovery {
         let wal = layout.folder.join(WAL);
         make_folder(&wal, account)?;
         for segment in &self.wal {
-            let name = segment.file_name().unwrap_or_default();
-            copy_file(segment, &wal.join(name), account)?;
+            copy_segment(segment, &wal, account)?;
         }
         let put = |name: &str, text: &str| {
             let path = wal.join(name);
@@ -151,6 +150,13 @@ fn copy_file(from: &Path, to: &Path, account: &Account) -> Result<(), Error> {
     std::fs::copy(from, to).map_err(Error::io("copy", from))?;
     std::fs::set_permissions(to, Permissions::from_mode(0o600)).map_err(Error::io("protect", to))?;
     account.own(to)
+}
+
+/// The last one may lose its `.partial` while we look: it has become whole.
+fn copy_segment(segment: &Path, into: &Path, account: &Account) -> Result<(), Error> {
+    let whole = segment.with_extension("");
+    let from = if segment.exists() { segment } else { &whole };
+    copy_file(from, &into.join(from.file_name().unwrap_or_default()), account)
 }
 
 fn copy_tree(from: &Path, to: &Path, account: &Account) -> Result<(), Error> {
