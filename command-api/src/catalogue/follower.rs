@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use domain::{AggregateType, Event};
 use event_store::{
-    Error as StoreError, EventStore, Incarnation, Position, RecordedEvent, ShardId, Slot, SlotHead, SlotPosition, Tail,
+    Error as StoreError, EventStore, Incarnation, Ownership, Position, RecordedEvent, ShardId, Slot, SlotHead,
+    SlotPosition, Tail,
 };
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use service::shutdown::Shutdown;
@@ -116,6 +117,7 @@ impl Catalogue {
                 events = reader.tail.next(PAGE) => {
                     for event in events? {
                         reader.passed.insert(event.slot, event.slot_position);
+                        self.0.signs.show(event.slot, event.slot_position);
                         self.take_over(&event);
                     }
                 }
@@ -150,9 +152,10 @@ struct Reader {
     tail: Tail,
     /// How far each slot has passed by.
     passed: BTreeMap<Slot, SlotPosition>,
-    /// The slots that the shard owned when this reader began, with their incarnations. When they
-    /// change, what passed by is no longer the whole story.
-    owned: BTreeMap<Slot, Incarnation>,
+    /// The slots that the shard owned when this reader began, with their incarnations and ownership.
+    /// When they change, what passed by is no longer the whole story; a slot that went and came back
+    /// between two looks has a higher ownership.
+    owned: BTreeMap<Slot, (Incarnation, Ownership)>,
     /// Heads as they stood at a moment; current as of then, once all have passed by.
     asked: Option<(Instant, Vec<SlotHead>)>,
 }
@@ -223,8 +226,9 @@ fn owned_heads(heads: Vec<SlotHead>) -> Vec<SlotHead> {
     heads.into_iter().filter(|head| head.owned).collect()
 }
 
-fn ownership(heads: &[SlotHead]) -> BTreeMap<Slot, Incarnation> {
-    heads.iter().map(|head| (head.slot, head.incarnation)).collect()
+fn ownership(heads: &[SlotHead]) -> BTreeMap<Slot, (Incarnation, Ownership)> {
+    let held = |head: &SlotHead| (head.slot, (head.incarnation, head.ownership));
+    heads.iter().map(held).collect()
 }
 
 #[cfg(test)]
