@@ -72,8 +72,8 @@ impl Platform {
     }
 }
 
-/// The databases of the platform that the settings describe, shards that were added since included;
-/// else of the one that runs in the data folder. With its settings.
+/// The databases of the platform that the settings describe, else of the one that runs in the data
+/// folder; shards that were added since included. With its settings.
 pub(crate) async fn databases(context: &Context) -> Result<(Settings, Databases), Failure> {
     let mut settings = context.settings().load().map_err(Failure::usage)?;
     if let Some(databases) = Databases::configured(&settings)? {
@@ -84,7 +84,7 @@ pub(crate) async fn databases(context: &Context) -> Result<(Settings, Databases)
     let data = data_folder(context);
     match find_run_file(&data)? {
         Found::Running(run) => {
-            let databases = Databases::of_running(run.databases);
+            let databases = Databases::of_running(run.databases).with_registered().await;
             databases.fill(&mut settings);
             Ok((settings, databases))
         }

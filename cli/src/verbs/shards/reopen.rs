@@ -1,71 +1,18 @@
-//! `comanda shards`: looking at shards, and opening those that were promoted or restored.
+//! `comanda shards promote|restored`.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::{Args, Subcommand};
-use event_store::{PositionToken, Reopen, Reopened, ShardId, ShardOptions, Unreachable, UrlKept};
-use migrations::Database;
+use clap::Args;
+use event_store::{PositionToken, Reopen, Reopened, ShardId, ShardOptions, Unreachable};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
+use super::{PATIENCE, control};
 use crate::context::Context;
-use crate::databases::{Databases, Target};
+use crate::databases::Databases;
 use crate::exit::{Exit, Failure};
-use crate::output::{Format, Table};
-use crate::overview::{Overview, ranges};
+use crate::output::Format;
+use crate::overview::ranges;
 use crate::platform;
-
-/// How long a database may take to answer.
-const PATIENCE: Duration = Duration::from_secs(4);
-
-/// Look at shards, add some, and open those that were promoted or restored
-#[derive(Debug, Args)]
-pub(crate) struct ShardsArgs {
-    #[command(subcommand)]
-    verb: ShardsVerb,
-}
-
-#[derive(Debug, Subcommand)]
-enum ShardsVerb {
-    List(ListArgs),
-    Add(AddArgs),
-    #[command(alias = "promoted")]
-    Promote(ReopenArgs),
-    Restored(ReopenArgs),
-}
-
-/// List the shards with their slots
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  comanda shards list
-  comanda shards list --config cluster.toml -o csv
-
-Exit codes: 0 done; 1 there is no platform to look at; 2 usage.")]
-struct ListArgs {}
-
-/// Add a shard to a platform that may be running
-///
-/// Migrates its database and registers it in the control database; running processes learn it within
-/// event_store.placement_poll_ms. It owns no slots until some are moved to it. A URL that is given here
-/// is kept in the control database, password and all; else the settings must name the shard.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  comanda shards add --shard 4 --url-file /run/secrets/shard-4-url --config cluster.toml
-  comanda shards add --shard 4 --config cluster-with-shard-4.toml
-
-Exit codes: 0 done, also where it was there; 1 it cannot be added, stderr says why; 2 usage.")]
-struct AddArgs {
-    /// The shard's id
-    #[arg(long, value_name = "ID")]
-    shard: i16,
-    /// A file that holds its URL [default: the settings' event_store.shards]
-    #[arg(long, value_name = "FILE")]
-    url_file: Option<PathBuf>,
-}
 
 /// Open a shard again after its standby was promoted or its backup restored
 ///
@@ -81,7 +28,7 @@ Examples:
 
 Exit codes: 0 open again; 1 it cannot be opened, stderr says why; 2 usage; 3 open again, but events
 that read stores had seen are lost.")]
-struct ReopenArgs {
+pub(super) struct ReopenArgs {
     /// The shard's id
     #[arg(long, value_name = "ID")]
     shard: i16,
@@ -90,83 +37,13 @@ struct ReopenArgs {
     accept_unreachable: bool,
 }
 
-pub(crate) async fn run(context: &Context, args: ShardsArgs) -> Result<Exit, Failure> {
-    match args.verb {
-        ShardsVerb::List(ListArgs {}) => list(context).await,
-        ShardsVerb::Add(args) => add(context, args).await,
-        ShardsVerb::Promote(args) => reopen(context, args, Why::Promoted).await,
-        ShardsVerb::Restored(args) => reopen(context, args, Why::Restored).await,
-    }
-}
-
-async fn add(context: &Context, args: AddArgs) -> Result<Exit, Failure> {
-    let (_, databases) = platform::databases(context).await?;
-    let named = databases.shards().iter().find(|(id, _)| *id == args.shard);
-    let (url, kept) = match (&args.url_file, named) {
-        (Some(file), _) => {
-            let unreadable = |error| Failure::usage(format!("cannot read {}: {error}", file.display()));
-            let url = std::fs::read_to_string(file).map_err(unreadable)?;
-            (url.trim().to_owned(), UrlKept::InControl)
-        }
-        (None, Some((_, url))) => (url.clone(), UrlKept::InSettings),
-        (None, None) => {
-            return Err(Failure::usage(format!("the settings do not name shard {}", args.shard))
-                .with_remedy("name it in event_store.shards, or give its URL with --url-file FILE"));
-        }
-    };
-    Target {
-        name: format!("shard_{}", args.shard),
-        kind: Database::EventStore,
-        url: &url,
-    }
-    .migrate()
-    .await
-    .map_err(Failure::failed)?;
-    let mut control = control(&databases).await?;
-    let shard = ShardOptions {
-        id: ShardId(args.shard),
-        url,
-    };
-    event_store::register_shard(&mut control, &shard, kept)
-        .await
-        .map_err(Failure::failed)?;
-    context.print_pairs(&[("shard", args.shard.to_string()), ("state", "registered".to_owned())])?;
-    Ok(Exit::Done)
-}
-
-async fn control(databases: &Databases) -> Result<PgConnection, Failure> {
-    let unreachable = |why: String| Failure::failed(format!("cannot connect to the control database: {why}"));
-    match timeout(PATIENCE, PgConnection::connect(databases.control())).await {
-        Ok(connected) => connected.map_err(|error| unreachable(error.to_string())),
-        Err(_) => Err(unreachable("it does not answer".to_owned())),
-    }
-}
-
-async fn list(context: &Context) -> Result<Exit, Failure> {
-    let (settings, databases) = platform::databases(context).await?;
-    let overview = Overview::look(&settings, &databases).await;
-    let mut table = Table::new(["shard", "state", "slots", "events", "incarnation", "standbys"]);
-    for shard in overview.shards {
-        table.row([
-            shard.shard.to_string(),
-            shard.problem.unwrap_or(shard.state),
-            shard.slots,
-            shard.events.to_string(),
-            shard.incarnation.to_string(),
-            shard.standbys.to_string(),
-        ]);
-    }
-    context.print_table(&table)?;
-    Ok(Exit::Done)
-}
-
 #[derive(Debug, Clone, Copy)]
-enum Why {
+pub(super) enum Why {
     Promoted,
     Restored,
 }
 
-async fn reopen(context: &Context, args: ReopenArgs, why: Why) -> Result<Exit, Failure> {
+pub(super) async fn run(context: &Context, args: ReopenArgs, why: Why) -> Result<Exit, Failure> {
     let (_, databases) = platform::databases(context).await?;
     let shards: Vec<ShardOptions> = databases.shard_options();
     let known = checkpoints(&databases).await;
