@@ -12,6 +12,7 @@ use crate::verbs::events::EventsArgs;
 use crate::verbs::import::ImportArgs;
 use crate::verbs::migrate::MigrateArgs;
 use crate::verbs::orders::OrdersArgs;
+use crate::verbs::projections::ProjectionsArgs;
 use crate::verbs::roles::RoleArgs;
 use crate::verbs::seed::SeedArgs;
 use crate::verbs::shards::ShardsArgs;
@@ -122,6 +123,7 @@ pub(crate) enum Verb {
     Token(TokenArgs),
     Import(Box<ImportArgs>),
     Orders(OrdersArgs),
+    Projections(ProjectionsArgs),
     Completions(CompletionsArgs),
 }
 
@@ -154,7 +156,7 @@ mod tests {
         while let Some(command) = pending.pop() {
             pending.extend(command.get_subcommands().cloned());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let only_groups = matches!(command.get_name(), "orders" | "shards" | "events");
+            let only_groups = matches!(command.get_name(), "orders" | "projections" | "shards" | "events");
             assert!(
                 only_groups || help.contains("Examples:"),
                 "{} has no examples",

@@ -13,6 +13,7 @@ mod parts;
 mod platform;
 mod private_file;
 mod process;
+mod read_store;
 mod registry;
 mod rest;
 mod run_file;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Token(args) => verbs::token::run(&context, args),
         Verb::Import(args) => verbs::import::run(&context, *args).await,
         Verb::Orders(args) => verbs::orders::run(&context, args).await,
+        Verb::Projections(args) => verbs::projections::run(&context, args).await,
         Verb::Completions(args) => verbs::completions::run(&args),
     }
 }

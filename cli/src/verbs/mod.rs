@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod import;
 pub(crate) mod migrate;
 pub(crate) mod orders;
+pub(crate) mod projections;
 pub(crate) mod roles;
 pub(crate) mod seed;
 pub(crate) mod shards;
