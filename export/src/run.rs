@@ -71,9 +71,18 @@ pub struct Exported {
     pub complete: bool,
 }
 
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) | Self::Folder { path, .. } => write!(f, "{}", path.display()),
+            Self::Stream(_) => f.write_str("a stream"),
+        }
+    }
+}
+
 enum Sink {
     Folder(Box<Folder>),
-    File(OneFile),
+    File(Box<OneFile>),
 }
 
 impl Sink {
@@ -121,8 +130,16 @@ pub async fn export(
 async fn prepare(store: &EventStore, request: &Request, target: Target) -> Result<(Sink, Scan), Error> {
     let (filter, format) = (&request.filter, request.format);
     let (mut sink, after, until) = match target {
-        Target::File(path) => (Sink::File(OneFile::create(&path, format, &request.after)?), None, None),
-        Target::Stream(output) => (Sink::File(OneFile::stream(output, format, &request.after)?), None, None),
+        Target::File(path) => (
+            Sink::File(Box::new(OneFile::create(&path, format, &request.after)?)),
+            None,
+            None,
+        ),
+        Target::Stream(output) => (
+            Sink::File(Box::new(OneFile::stream(output, format, &request.after)?)),
+            None,
+            None,
+        ),
         Target::Folder {
             path,
             resume,

@@ -3,7 +3,7 @@
 use event_store::{Cursor, LogFilter};
 
 /// Every condition of the filter, and where the export begins and ends if not at the log's own.
-pub fn in_words(filter: &LogFilter, after: &Cursor, until: Option<&Cursor>) -> String {
+pub(crate) fn in_words(filter: &LogFilter, after: &Cursor, until: Option<&Cursor>) -> String {
     let types: Vec<&str> = filter.types.iter().map(|kind| kind.as_str()).collect();
     let shards: Vec<String> = filter.shards.iter().map(ToString::to_string).collect();
     let conditions = [

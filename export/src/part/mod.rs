@@ -41,7 +41,7 @@ pub(crate) type Output = Box<dyn Write + Send>;
 /// A file that is being written.
 pub(crate) enum Part {
     Ndjson(BufWriter<Output>),
-    Csv(CsvPart),
+    Csv(Box<CsvPart>),
     Parquet(Box<ParquetPart>),
 }
 
@@ -49,7 +49,7 @@ impl Part {
     pub(crate) fn new(format: Format, output: Output, path: &Path) -> Result<Self, Error> {
         Ok(match format {
             Format::Ndjson => Self::Ndjson(BufWriter::with_capacity(64 << 10, output)),
-            Format::Csv => Self::Csv(CsvPart::new(output).map_err(Error::file(path))?),
+            Format::Csv => Self::Csv(Box::new(CsvPart::new(output).map_err(Error::file(path))?)),
             Format::Parquet => Self::Parquet(Box::new(ParquetPart::new(output, path)?)),
         })
     }
