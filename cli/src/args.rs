@@ -6,13 +6,16 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::output::Format;
+use crate::verbs::backup::BackupArgs;
 use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::doctor::DoctorArgs;
 use crate::verbs::events::EventsArgs;
 use crate::verbs::import::ImportArgs;
 use crate::verbs::migrate::MigrateArgs;
 use crate::verbs::orders::OrdersArgs;
+use crate::verbs::parked::ParkedArgs;
 use crate::verbs::projections::ProjectionsArgs;
+use crate::verbs::restore::RestoreArgs;
 use crate::verbs::roles::RoleArgs;
 use crate::verbs::seed::SeedArgs;
 use crate::verbs::shards::ShardsArgs;
@@ -124,6 +127,9 @@ pub(crate) enum Verb {
     Import(Box<ImportArgs>),
     Orders(OrdersArgs),
     Projections(ProjectionsArgs),
+    Parked(ParkedArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Completions(CompletionsArgs),
 }
 
@@ -156,7 +162,7 @@ mod tests {
         while let Some(command) = pending.pop() {
             pending.extend(command.get_subcommands().cloned());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let only_groups = matches!(command.get_name(), "orders" | "projections" | "shards" | "events");
+            let only_groups = matches!(command.get_name(), "orders" | "projections" | "parked" | "shards" | "events");
             assert!(
                 only_groups || help.contains("Examples:"),
                 "{} has no examples",

@@ -1,5 +1,6 @@
 //! The `comanda` binary: one file per verb, in `verbs`.
 
+mod archiving;
 mod args;
 mod blockers;
 mod context;
@@ -61,6 +62,9 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Import(args) => verbs::import::run(&context, *args).await,
         Verb::Orders(args) => verbs::orders::run(&context, args).await,
         Verb::Projections(args) => verbs::projections::run(&context, args).await,
+        Verb::Parked(args) => verbs::parked::run(&context, args).await,
+        Verb::Backup(args) => verbs::backup::run(&context, args).await,
+        Verb::Restore(args) => verbs::restore::run(&context, args).await,
         Verb::Completions(args) => verbs::completions::run(&args),
     }
 }

@@ -137,6 +137,7 @@ fn setting_of(variable: &str) -> Result<Option<String>, SettingsError> {
         "command",
         "projector",
         "query",
+        "backup",
         "log",
     ];
     let meant_as_setting = sections.iter().any(|section| {

@@ -5,6 +5,7 @@
 //! (`*_file`), and nothing here ever prints one. `comanda.example.toml` documents every key.
 
 mod auth;
+mod backup;
 mod check;
 mod databases;
 mod kafka;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 pub(crate) use auth::key_set_url;
 pub use auth::{AuthSettings, KeyAlgorithm, KeySettings, SigningSettings};
+pub use backup::BackupSettings;
 pub use databases::{DatabaseSettings, EventStoreSettings, ReadStoreSettings, ReplicaSettings, ShardSettings};
 pub use kafka::{KafkaSettings, SaslMechanism, SecurityProtocol, TopicSettings};
 pub(crate) use load::read_secret_file;
@@ -42,6 +44,7 @@ pub struct Settings {
     pub command: CommandSettings,
     pub projector: ProjectorSettings,
     pub query: QuerySettings,
+    pub backup: BackupSettings,
     pub log: LogSettings,
 }
 
@@ -125,6 +128,10 @@ pub struct CommandSettings {
     pub catalogue_entries: usize,
     /// Events that one page of `GET /v1/events` holds at most.
     pub events_page_max: usize,
+    /// Streams of `GET /v1/events` open at once; beyond it 503.
+    pub event_streams_max: usize,
+    /// Of these, one tenant's at most; beyond it 429.
+    pub event_streams_per_tenant_max: usize,
 }
 
 impl Default for CommandSettings {
@@ -134,6 +141,8 @@ impl Default for CommandSettings {
             catalogue_max_age_ms: 1_000,
             catalogue_entries: 100_000,
             events_page_max: 1_000,
+            event_streams_max: 512,
+            event_streams_per_tenant_max: 64,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::parts::{self, PartError, health};
 use crate::process::{Process, start_logging};
 use crate::registry;
 use crate::run_file::{Found, RunFile};
-use crate::{platform, seed, signing};
+use crate::{archiving, platform, seed, signing};
 
 /// Start the platform
 ///
@@ -161,6 +161,9 @@ impl Start<'_> {
             databases.lay_out().await.map_err(PartError::from)?;
             let parts = parts::all(process, &databases).await?;
             registry::announce(process, "up")?;
+            if let Some(folder) = &process.settings.backup.folder {
+                archiving::keep(folder, &databases, &process.health, &process.behind).await?;
+            }
             Ok(parts)
         };
         let announce = async |address: SocketAddr| {
