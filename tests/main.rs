@@ -1,11 +1,14 @@
 //! The whole platform as its users meet it: the shipped binary, a real PostgreSQL, requests over
 //! the wire, and processes killed.
 
+mod backup;
 mod concurrency;
 mod crash;
 mod import;
 mod journey;
+mod moves;
 mod on_cluster;
 mod refusals;
 mod support;
 mod tenants;
+mod verify;

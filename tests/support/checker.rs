@@ -59,7 +59,7 @@ struct Stored {
 }
 
 impl Log {
-    /// Reads every shard's whole log.
+    /// Reads the log of every slot from the shard that owns it. What a slot left behind is not of it.
     pub(crate) async fn read(databases: &Databases) -> Self {
         let mut log = Self::default();
         let mut folded: BTreeMap<OrderKey, (Order, i64, i64)> = BTreeMap::new();
@@ -265,7 +265,7 @@ async fn read_shard(url: &str) -> Vec<(Stored, String)> {
     let rows = sqlx::query(
         "select slot::int as slot, slot_position, aggregate_type, aggregate_id, sequence, event_id::text as event_id,
                 event_type, event_version, payload, metadata
-           from events order by slot, slot_position",
+           from events where slot in (select slot from slots where owned) order by slot, slot_position",
     )
     .fetch_all(&mut connection)
     .await

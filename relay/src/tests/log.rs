@@ -24,7 +24,7 @@ pub(super) type Events = BTreeMap<(Slot, SlotPosition), EventId>;
 #[derive(Clone)]
 pub(super) struct Log {
     pub(super) store: EventStore,
-    control: String,
+    pub(super) control: String,
     pub(super) shards: Vec<ShardOptions>,
 }
 
@@ -116,7 +116,14 @@ impl Log {
                     .collect(),
             }],
         };
-        self.store.append(append).await.unwrap()
+        let mut again = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            match self.store.append(append.clone()).await {
+                // Its slot is shut for a moment.
+                Err(event_store::Error::NotOwned { .. }) => again.tick().await,
+                stored => return stored.unwrap(),
+            };
+        }
     }
 
     pub(super) async fn place_many(&self, count: u64) {
@@ -165,6 +172,24 @@ impl Log {
         all
     }
 
+    /// Every event, by the shard that took it: where its slot is now does not matter.
+    pub(super) async fn originals(&self) -> Events {
+        let mut all = Events::new();
+        for at in 0..self.shards.len() {
+            let rows: Vec<(i16, i64, Uuid)> =
+                sqlx::query_as("SELECT slot, slot_position, event_id FROM events WHERE NOT copied")
+                    .fetch_all(&mut self.shard(at).await)
+                    .await
+                    .unwrap();
+            all.extend(
+                rows.into_iter().map(|(slot, position, id)| {
+                    ((Slot(slot.try_into().unwrap()), SlotPosition(position)), EventId(id))
+                }),
+            );
+        }
+        all
+    }
+
     /// Whether the cursor of every shard has reached the end of its log.
     pub(super) async fn is_published(&self, topic: &str) -> bool {
         for at in 0..self.shards.len() {
@@ -203,7 +228,7 @@ impl Load {
     }
 }
 
-fn tenant(nth: u64) -> TenantId {
+pub(super) fn tenant(nth: u64) -> TenantId {
     TenantId::new(&format!("tenant-{}", nth % 40)).unwrap()
 }
 

@@ -5,6 +5,7 @@ mod cursor;
 mod failures;
 mod judge;
 mod log;
+mod moving;
 mod promoted;
 mod publishing;
 mod running;

@@ -1,11 +1,10 @@
 //! Relays that are behind, and pauses that would be too long.
 
-use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use event_store::{Error, MoveEnd, MoveOptions, MoveState, ShardId, Slot, Step};
 
-use super::{audit, moved, mover, never, on_the_first, plan};
+use super::{Held, audit, moved, mover, never, on_the_first, plan};
 use crate::support::{Platform, append, fresh_order, run, within};
 
 /// As a relay leaves it that has published up to a position.
@@ -84,40 +83,21 @@ async fn given_a_topic_that_only_the_target_is_published_to_then_the_sources_rel
     assert!(matches!(end, MoveEnd::Done(_)), "{end:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn given_a_relay_that_stops_as_the_slot_is_shut_then_the_move_is_undone_within_the_bound() {
     let platform = Platform::fresh(2).await;
     let (store, tenant) = (platform.store().await, on_the_first());
     let slot = Slot::of(&tenant);
     store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
     published(&platform, 0, 1).await;
-    let (reached, wait_here) = mpsc::channel::<()>();
-    let (go_on, waited) = mpsc::channel::<()>();
-    let gate = Mutex::new((reached, waited));
     let impatient_mover = mover(&platform, impatient());
     let planned = plan(&impatient_mover, slot, 1).await;
-    let moving = impatient_mover.observed_by(move |_, step| {
-        if step == Step::Copied {
-            let gate = gate.lock().expect("a gate");
-            gate.0.send(()).expect("told");
-            let _ = gate.1.recv();
-        }
-    });
-    let planned_here = planned.clone();
-    let task = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async { moving.run(&planned_here, &never()).await })
-    });
-    wait_here.recv().expect("copied");
+    let held = Held::at(&impatient_mover, &planned, Step::Copied).await;
     store
         .append(append(&fresh_order(&tenant), 0))
         .await
         .expect("one that is not published");
-    go_on.send(()).expect("goes on");
-    let end = task.join().expect("the mover").expect("ended");
+    let end = held.let_go().await.expect("ended");
     let MoveEnd::Undone(undone) = end else {
         panic!("{end:?}")
     };

@@ -5,12 +5,15 @@ mod movers;
 mod while_writing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use domain::{Sequence, TenantId};
 use event_store::{
-    Append, Committed, EventStore, Move, MoveEnd, MoveFault, MoveOptions, Mover, ShardId, Slot, SlotPosition, Step,
+    Append, Committed, Error, EventStore, Move, MoveEnd, MoveFault, MoveOptions, Mover, ShardId, Slot, SlotPosition,
+    Step,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Platform, tenant, within};
@@ -70,6 +73,40 @@ pub(super) async fn dies_after(platform: &Platform, planned: &Move, step: Step) 
 
 /// Slot, slot position, stream, sequence, event id, order number, tenant.
 type Original = (i16, i64, String, i64, uuid::Uuid, Option<i64>, String);
+
+/// A mover that waits at a step until it is let go. Its test needs a runtime of several threads.
+pub(super) struct Held {
+    reached: mpsc::UnboundedReceiver<()>,
+    go_on: std::sync::mpsc::Sender<()>,
+    task: JoinHandle<Result<MoveEnd, Error>>,
+}
+
+impl Held {
+    pub(super) async fn at(mover: &Mover, planned: &Move, step: Step) -> Self {
+        let (told, reached) = mpsc::unbounded_channel();
+        let (go_on, wait) = std::sync::mpsc::channel();
+        let wait = Mutex::new(wait);
+        let mover = mover.clone().observed_by(move |_, at| {
+            if at == step {
+                let _ = told.send(());
+                // A sender that is gone lets go, too.
+                let _ = tokio::task::block_in_place(|| wait.lock().expect("a gate").recv());
+            }
+        });
+        let planned = planned.clone();
+        let task = tokio::spawn(async move { mover.run(&planned, &never()).await });
+        let mut held = Self { reached, go_on, task };
+        within("coming to the step", held.reached.recv())
+            .await
+            .expect("the step");
+        held
+    }
+
+    pub(super) async fn let_go(self) -> Result<MoveEnd, Error> {
+        self.go_on.send(()).expect("it waits");
+        within("the mover", self.task).await.expect("ended")
+    }
+}
 
 /// What was acknowledged.
 pub(super) type Acknowledged = Vec<(Append, Committed)>;

@@ -1,14 +1,12 @@
 //! One owner at most, whoever moves: movers at the same time, movers that come late, what a slot carries.
 
-use std::sync::{Arc, Mutex, mpsc};
-
 use domain::product::Product;
 use domain::{StreamId, TenantId};
 use event_store::{
     Error, MoveEnd, MoveOptions, MoveState, Reopen, ShardId, Slot, SlotPosition, Step, Unreachable, restored,
 };
 
-use super::{audit, dies_after, moved, mover, never, on_the_first, plan};
+use super::{Held, audit, dies_after, moved, mover, never, on_the_first, plan};
 use crate::aggregates::{define, metadata};
 use crate::support::{Platform, append, connect, create, fresh_order, number, run, within};
 
@@ -67,32 +65,14 @@ async fn given_a_slot_without_events_then_it_moves_and_begins_at_the_target() {
     assert_eq!((again.moves.len(), again.there), (0, vec![Slot::of(&tenant)]));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn given_a_slot_on_the_move_then_a_second_mover_of_it_is_refused_and_one_of_another_slot_is_not() {
     let platform = Platform::fresh(3).await;
     let store = platform.store().await;
     let mover = mover(&platform, MoveOptions::default());
     let (slot, other) = (Slot(0), Slot(3));
     let planned = plan(&mover, slot, 1).await;
-    let (reached, wait_here) = mpsc::channel::<()>();
-    let (go_on, waited) = mpsc::channel::<()>();
-    let gate = Mutex::new((reached, waited));
-    let slow = mover.clone().observed_by(move |_, step| {
-        if step == Step::Copied {
-            let gate = gate.lock().expect("a gate");
-            gate.0.send(()).expect("told");
-            let _ = gate.1.recv();
-        }
-    });
-    let (moving, planned_here) = (slow, planned.clone());
-    let first = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async { moving.run(&planned_here, &never()).await })
-    });
-    wait_here.recv().expect("copied");
+    let first = Held::at(&mover, &planned, Step::Copied).await;
 
     let elsewhere = mover.plan(&[slot], ShardId(2)).await;
     assert!(
@@ -106,13 +86,12 @@ async fn given_a_slot_on_the_move_then_a_second_mover_of_it_is_refused_and_one_o
     );
     moved(&mover, other, 2).await;
 
-    go_on.send(()).expect("goes on");
-    let end = first.join().expect("the first").expect("moved");
+    let end = first.let_go().await.expect("moved");
     assert!(matches!(end, MoveEnd::Done(_)), "{end:?}");
     audit(&platform, &store).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn given_a_mover_taken_for_dead_and_undone_when_it_comes_back_then_it_opens_nothing() {
     let platform = Platform::fresh(2).await;
     let (store, tenant) = (platform.store().await, on_the_first());
@@ -125,25 +104,7 @@ async fn given_a_mover_taken_for_dead_and_undone_when_it_comes_back_then_it_open
         },
     );
     let planned = plan(&mover, Slot::of(&tenant), 1).await;
-    let (reached, wait_here) = mpsc::channel::<()>();
-    let (go_on, waited) = mpsc::channel::<()>();
-    let gate = Arc::new(Mutex::new((reached, waited)));
-    let late = mover.clone().observed_by(move |_, step| {
-        if step == Step::Drained {
-            let gate = gate.lock().expect("a gate");
-            gate.0.send(()).expect("told");
-            let _ = gate.1.recv();
-        }
-    });
-    let planned_here = planned.clone();
-    let first = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async { late.run(&planned_here, &never()).await })
-    });
-    wait_here.recv().expect("drained");
+    let first = Held::at(&mover, &planned, Step::Drained).await;
     // Its control database takes it for dead, and so does the next mover.
     run(
         &mut connect(&platform.control).await,
@@ -159,8 +120,7 @@ async fn given_a_mover_taken_for_dead_and_undone_when_it_comes_back_then_it_open
         .expect("open again");
     assert_eq!(stored.shard, ShardId(0));
 
-    go_on.send(()).expect("goes on");
-    let refused = first.join().expect("the first");
+    let refused = first.let_go().await;
     assert!(matches!(refused, Err(Error::NotMoved { .. })), "{refused:?}");
     let stored = store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
     assert_eq!(stored.shard, ShardId(0));
