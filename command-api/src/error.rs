@@ -23,7 +23,9 @@ pub(crate) mod code {
     pub(crate) const ORDER_NOT_FOUND: &str = "order_not_found";
     pub(crate) const PRODUCT_NOT_FOUND: &str = "product_not_found";
     pub(crate) const STALE_VERSION: &str = "stale_version";
+    pub(crate) const TOO_MANY_STREAMS: &str = "too_many_streams";
     pub(crate) const UNKNOWN_ESTABLISHMENT: &str = "unknown_establishment";
+    pub(crate) const VERSION_NOT_FOUND: &str = "version_not_found";
 }
 
 /// A thing that a path names and the tenant does not have. Another tenant's is no different.
@@ -64,6 +66,8 @@ pub(crate) enum Error {
     StaleVersion { current: Sequence },
     #[error("it exists already, at version {current}")]
     AlreadyExists { current: Sequence },
+    #[error("the versions go up to {current}")]
+    NoSuchVersion { current: Sequence },
     #[error("too many others changed the same thing at once")]
     Contention,
     #[error("the cursor was not given out by this log")]
@@ -92,6 +96,7 @@ impl Error {
             | Self::EstablishmentRequired
             | Self::KeyReused
             | Self::OrderExists
+            | Self::NoSuchVersion { .. }
             | Self::Contention
             | Self::InvalidCursor
             | Self::Store(_)
@@ -137,6 +142,12 @@ impl From<event_store::Error> for Error {
     }
 }
 
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        problem(error)
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         problem(self).into_response()
@@ -164,6 +175,7 @@ fn problem(error: Error) -> Problem {
         Error::OrderExists => refusal(409, code::ORDER_EXISTS, &detail),
         Error::StaleVersion { current } => refusal(412, code::STALE_VERSION, &detail).with("version", current.0),
         Error::AlreadyExists { current } => refusal(412, code::ALREADY_EXISTS, &detail).with("version", current.0),
+        Error::NoSuchVersion { current } => refusal(404, code::VERSION_NOT_FOUND, &detail).with("version", current.0),
         Error::Contention => refusal(503, code::CONTENTION, &detail).retry_after(1),
         Error::InvalidCursor => refusal(400, code::INVALID_CURSOR, &detail),
         Error::Store(error) => store(&error),

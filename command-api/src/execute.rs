@@ -50,6 +50,19 @@ pub(crate) struct Done<A: Aggregate> {
 }
 
 impl<A: Aggregate> Done<A> {
+    /// What these events, the first of a stream, amount to.
+    pub(crate) fn of_history(history: Vec<EventEnvelope<A>>) -> Self {
+        let mut aggregate = A::default();
+        for event in &history {
+            aggregate.apply(event.payload.clone());
+        }
+        Self {
+            aggregate,
+            history,
+            replayed: false,
+        }
+    }
+
     /// The version that the command left the stream at.
     pub(crate) fn version(&self) -> Sequence {
         version(&self.history)
@@ -259,15 +272,10 @@ where
     let history = context.envelopes.as_slice();
     call.may_change(history.last().map(|event| &event.metadata))?;
     if let Some(length) = stored_answer(call, history)? {
-        let history: Vec<_> = history.iter().take(length).cloned().collect();
-        let mut aggregate = A::default();
-        for event in &history {
-            aggregate.apply(event.payload.clone());
-        }
+        let history = history.iter().take(length).cloned().collect();
         return Ok(Some(Done {
-            aggregate,
-            history,
             replayed: true,
+            ..Done::of_history(history)
         }));
     }
     let current = version(history);

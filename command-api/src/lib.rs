@@ -10,9 +10,12 @@ mod call;
 mod catalogue;
 mod error;
 mod execute;
+mod history;
 mod http;
 mod openapi;
+mod ordering;
 mod replay;
+mod streams;
 mod wire;
 
 use std::sync::Arc;
@@ -26,28 +29,42 @@ use service::shutdown::Shutdown;
 
 use crate::catalogue::Catalogue;
 use crate::execute::Executor;
+use crate::streams::{Signs, Streams};
 
 /// Everything the routes need. Cheap to clone.
 #[derive(Clone)]
 pub struct CommandApi {
     executor: Arc<Executor>,
     catalogue: Catalogue,
+    streams: Streams,
     verifier: Arc<Verifier>,
     settings: Arc<CommandSettings>,
 }
 
 impl CommandApi {
     pub fn new(store: EventStore, verifier: Arc<Verifier>, settings: CommandSettings) -> Self {
+        let signs = Arc::new(Signs::new());
         Self {
             executor: Arc::new(Executor::new(store.clone(), settings.conflict_retries)),
-            catalogue: Catalogue::new(store, &settings),
+            catalogue: Catalogue::new(store, &settings, Arc::clone(&signs)),
+            streams: Streams::new(&settings, signs),
             verifier,
             settings: Arc::new(settings),
         }
     }
 
+    /// Ends the streams of events when `shutdown` is triggered, which must be the one that the
+    /// listener obeys: an endless answer would otherwise be cut at its deadline.
+    #[must_use]
+    pub fn with_streams_ended_by(self, shutdown: &Shutdown) -> Self {
+        Self {
+            streams: self.streams.ended_by(shutdown.clone()),
+            ..self
+        }
+    }
+
     /// Starts following the catalogue; until `shutdown`. Without it every price is read from the
-    /// log.
+    /// log, and streams of events are late.
     pub fn follow_catalogue(&self, shutdown: &Shutdown) {
         self.catalogue.follow(shutdown);
     }

@@ -25,6 +25,7 @@ pub(crate) use self::shelf::Known;
 use self::shelf::Shelf;
 use crate::error::Error;
 use crate::execute::{Done, load_current};
+use crate::streams::Signs;
 
 /// Streams of one command that are read at a time.
 const READS_AT_A_TIME: usize = 8;
@@ -47,16 +48,19 @@ struct Inner {
     products: Shelf<Product>,
     establishments: Shelf<Establishment>,
     followed: Followed,
+    /// Whoever waits for more of a slot is shown what passes by.
+    signs: Arc<Signs>,
 }
 
 impl Catalogue {
-    pub(crate) fn new(store: EventStore, settings: &CommandSettings) -> Self {
+    pub(crate) fn new(store: EventStore, settings: &CommandSettings, signs: Arc<Signs>) -> Self {
         let followed = Followed::new(Duration::from_millis(settings.catalogue_max_age_ms));
         Self(Arc::new(Inner {
             store,
             products: Shelf::new(settings.catalogue_entries),
             establishments: Shelf::new(settings.catalogue_entries),
             followed,
+            signs,
         }))
     }
 

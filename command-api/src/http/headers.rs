@@ -19,6 +19,25 @@ const MAX_KEY_LEN: usize = 255;
 pub(crate) struct IdempotencyKey(String);
 
 impl IdempotencyKey {
+    /// A key, bare or quoted.
+    ///
+    /// # Errors
+    /// 400 where it is empty, too long, or not printable ASCII.
+    pub(crate) fn read(text: &str) -> Result<Self, Problem> {
+        let bare = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(text);
+        let readable = bare.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"');
+        if bare.trim().is_empty() || bare.len() > MAX_KEY_LEN || !readable {
+            return Err(Problem::invalid_parameter(
+                IDEMPOTENCY_KEY.as_str(),
+                format!("Idempotency-Key must be 1 to {MAX_KEY_LEN} printable ASCII characters"),
+            ));
+        }
+        Ok(Self(bare.to_owned()))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -31,7 +50,7 @@ impl fmt::Display for IdempotencyKey {
 }
 
 /// The one value of a header, as text.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -56,18 +75,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
     let Some(text) = single(headers, &IDEMPOTENCY_KEY)? else {
         return Ok(None);
     };
-    let bare = text
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(text);
-    let readable = bare.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"');
-    if bare.trim().is_empty() || bare.len() > MAX_KEY_LEN || !readable {
-        return Err(Problem::invalid_parameter(
-            IDEMPOTENCY_KEY.as_str(),
-            format!("Idempotency-Key must be 1 to {MAX_KEY_LEN} printable ASCII characters"),
-        ));
-    }
-    Ok(Some(IdempotencyKey(bare.to_owned())))
+    IdempotencyKey::read(text).map(Some)
 }
 
 /// What must hold of the stored version for a command to run.

@@ -1,39 +1,48 @@
 //! `GET /v1/events`
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use domain::{EventType, Timestamp};
-use event_store::{EventFilter, PositionToken, SlotPosition};
+use event_store::{EventFilter, PositionToken};
 use service::auth::Scope;
 use service::extract::Query;
 use service::problem::Problem;
 
 use super::caller::Caller;
+use super::events_query::{after, filter, limit, resume, stream_limit};
 use super::headers::POSITION;
 use crate::CommandApi;
 use crate::call::may_see;
 use crate::error::Error;
-use crate::openapi::{EventsQuery, ReadRefusals};
+use crate::openapi::{EventsQuery, ReadRefusals, StreamHeaders};
+use crate::streams::{EventStream, Start};
 use crate::wire::{EventView, Position};
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-/// Events per answer where the client does not say.
-const DEFAULT_LIMIT: u32 = 100;
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Read the tenant's events.
 ///
 /// One `Event` per line, in the order they were committed. Go on by sending the answer's
 /// `Comanda-Position` as `after`; the end is reached where it no longer changes.
+///
+/// With `Accept: text/event-stream` the answer does not end: each event is one of `event:` its type,
+/// `id:` its position and `data:` the `Event`; comments keep the connection alive, and an `id:`
+/// alone says what was passed over. A client that comes back with `Last-Event-ID` goes on where it
+/// was. The last event, `event: end`, says in `data` why the stream ends: `limit_reached`,
+/// `token_expired`, `stopping`, `unavailable`, or `log_restored`, after which the positions that the
+/// client has count no more.
 #[utoipa::path(
     get,
     path = "/v1/events",
     tag = "Events",
-    params(EventsQuery),
+    params(EventsQuery, StreamHeaders),
     responses(
-        (status = 200, description = "Events, one JSON document per line.", body = String,
-            content_type = "application/x-ndjson",
-            headers(("Comanda-Position" = Position, description = "Where to go on: send it as `after`."))),
+        (status = 200, description = "Events: one JSON document per line, or a stream.",
+            content((String = "application/x-ndjson"), (String = "text/event-stream")),
+            headers(("Comanda-Position" = Position,
+                     description = "Where to go on: send it as `after`. Of a stream, where it begins."))),
         ReadRefusals,
     ),
     security(("bearer" = ["events:read"])),
@@ -49,12 +58,32 @@ pub(crate) async fn list_events(
     if let Some(establishment) = &filter.establishment {
         caller.principal.require_establishment(establishment)?;
     }
-    let limit = limit(&query, api.settings.events_page_max)?;
+    if wants_stream(&caller.headers) {
+        return stream(&api, caller, &query, filter).await;
+    }
+    page(&api, &caller, &query, &filter).await
+}
 
+/// Whether a stream is asked for; of both, the one named first.
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut kinds = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let ours =
+        |kind: &&str| kind.eq_ignore_ascii_case(EVENT_STREAM) || kind.eq_ignore_ascii_case("application/x-ndjson");
+    kinds
+        .find(ours)
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+async fn page(api: &CommandApi, caller: &Caller, query: &EventsQuery, filter: &EventFilter) -> Result<Response, Error> {
+    let limit = limit(query, api.settings.events_page_max)?;
     let store = api.executor.store();
     let head = store.head_of(caller.tenant()).await?;
-    let after = after(&query, head)?;
-    let page = store.read_tenant(caller.tenant(), &filter, after, limit).await?;
+    let after = after(query, head)?;
+    let page = store.read_tenant(caller.tenant(), filter, after, limit).await?;
     let permitted = page
         .events
         .iter()
@@ -66,69 +95,42 @@ pub(crate) async fn list_events(
         ..head
     };
     let mut response = ([(header::CONTENT_TYPE, NDJSON)], body).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    response.headers_mut().extend(
-        HeaderValue::try_from(go_on.to_string())
-            .ok()
-            .map(|token| (POSITION, token)),
-    );
+    describe(&mut response, go_on);
     Ok(response)
 }
 
-fn filter(query: &EventsQuery) -> Result<EventFilter, Problem> {
-    let event_type = |name: &str| EventType::from_stored(name).ok_or("is not a type of event");
-    let time = |text: &str| {
-        text.parse::<Timestamp>()
-            .map_err(|_| "must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
+async fn stream(api: &CommandApi, caller: Caller, query: &EventsQuery, filter: EventFilter) -> Result<Response, Error> {
+    let limit = stream_limit(query)?;
+    let store = api.executor.store().clone();
+    let head = store.head_of(caller.tenant()).await?;
+    let after = PositionToken {
+        slot_position: resume(&caller.headers, query, head)?,
+        ..head
     };
-    Ok(EventFilter {
-        types: parameter("type", query.event_type.as_deref(), event_type)?
-            .into_iter()
-            .collect(),
-        establishment: parameter("establishment_id", query.establishment_id.as_deref(), str::parse)?,
-        order: parameter("order_id", query.order_id.as_deref(), str::parse)?,
-        from: parameter("from", query.from.as_deref(), time)?,
-        to: parameter("to", query.to.as_deref(), time)?,
-    })
+    let start = Start { filter, after, limit };
+    let stream = EventStream::open(&api.streams, store, caller.principal, start)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        // Proxies such as nginx would otherwise gather what is to arrive at once.
+        (
+            header::HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    let mut response = (headers, Body::from_stream(stream.into_body())).into_response();
+    describe(&mut response, after);
+    Ok(response)
 }
 
-fn parameter<T, E: std::fmt::Display>(
-    name: &str,
-    text: Option<&str>,
-    read: impl Fn(&str) -> Result<T, E>,
-) -> Result<Option<T>, Problem> {
-    let read = |text| read(text).map_err(|error| Problem::invalid_parameter(name, format!("`{name}` {error}.")));
-    text.map(read).transpose()
-}
-
-fn limit(query: &EventsQuery, most: usize) -> Result<usize, Problem> {
-    let asked = usize::try_from(query.limit.unwrap_or(DEFAULT_LIMIT)).unwrap_or(usize::MAX);
-    let fault = || Problem::invalid_parameter("limit", format!("`limit` must be 1 to {most}."));
-    // The default must not be refused where an operator permits less.
-    let asked = if query.limit.is_none() { asked.min(most) } else { asked };
-    if (1..=most).contains(&asked) {
-        Ok(asked)
-    } else {
-        Err(fault())
-    }
-}
-
-/// Where to start. A token of another slot, of an incarnation that a restore has ended, or from
-/// beyond the end was not given out by this log as it is now: going on from it would be silently
-/// wrong.
-fn after(query: &EventsQuery, head: PositionToken) -> Result<SlotPosition, Error> {
-    let Some(text) = &query.after else {
-        return Ok(SlotPosition::default());
-    };
-    let token: PositionToken = text.parse().map_err(|_| Error::InvalidCursor)?;
-    let of_this_log = token.slot == head.slot && token.incarnation == head.incarnation;
-    if of_this_log && token.slot_position <= head.slot_position {
-        Ok(token.slot_position)
-    } else {
-        Err(Error::InvalidCursor)
-    }
+/// Another tenant's token gets another answer, so nothing between may keep it.
+fn describe(response: &mut Response, position: PositionToken) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.extend(
+        HeaderValue::try_from(position.to_string())
+            .ok()
+            .map(|token| (POSITION, token)),
+    );
 }
 
 fn lines(events: impl Iterator<Item = EventView>) -> Result<Vec<u8>, Error> {

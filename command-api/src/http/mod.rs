@@ -1,13 +1,13 @@
 //! The routes: one file per command or read, one line each here.
 //!
 //! A handler asks for rights first, then reads the body, then leaves the rest to
-//! [`crate::execute`]. What several orders share of it (a batch, a quote) is reached through the
-//! same functions, so that a later route adds a file and a line.
+//! [`crate::execute`]. What several routes share of placing orders stands in [`crate::ordering`].
 
 mod answer;
 pub(crate) mod caller;
 mod change_order_status;
 mod docs;
+mod events_query;
 mod get_establishment;
 mod get_order;
 mod get_product;
@@ -15,8 +15,10 @@ pub(crate) mod headers;
 mod list_events;
 mod list_order_events;
 mod place_order;
+mod place_orders;
 mod put_establishment;
 mod put_product;
+mod quote_order;
 mod set_availability;
 
 use axum::Router;
@@ -30,6 +32,8 @@ use crate::openapi::Document;
 fn routes() -> OpenApiRouter<CommandApi> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(place_order::place_order))
+        .routes(routes!(place_orders::place_orders))
+        .routes(routes!(quote_order::quote_order))
         .routes(routes!(get_order::get_order))
         .routes(routes!(list_order_events::list_order_events))
         .routes(routes!(change_order_status::change_order_status))

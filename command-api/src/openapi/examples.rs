@@ -43,6 +43,13 @@ pub(crate) fn place_order() -> Value {
            "items": [{"product_id": "espresso", "quantity": 2}]})
 }
 
+pub(crate) fn place_orders() -> Value {
+    json!({"orders": [
+        {"idempotency_key": "till-1/4711", "order": {"establishment_id": "roma", "placed_at": "2026-01-31T12:00:00Z",
+                                                     "items": [{"product_id": "espresso", "quantity": 2}]}},
+    ]})
+}
+
 pub(crate) fn order() -> Value {
     json!({
         "id": ORDER_ID, "number": 1, "establishment_id": "roma", "business_date": "2026-01-31", "status": "placed",

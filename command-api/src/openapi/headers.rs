@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::wire::{EventTypeName, Id, Instant, Position};
+use crate::wire::{Cursor, EventTypeName, Id, Instant, Position};
 
 /// What a create takes beside its body.
 #[derive(IntoParams)]
@@ -19,6 +19,16 @@ pub(crate) struct CommandHeaders {
     )]
     idempotency_key: Option<String>,
     /// How far the client has read: the command is judged by no less.
+    #[param(rename = "Comanda-Position", value_type = Option<Position>)]
+    position: Option<String>,
+}
+
+/// What is judged by no less than the client has read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "read by the document only")]
+pub(crate) struct PositionHeader {
+    /// How far the client has read: the request is judged by no less.
     #[param(rename = "Comanda-Position", value_type = Option<Position>)]
     position: Option<String>,
 }
@@ -111,13 +121,36 @@ pub(crate) struct ProductPath {
     id: String,
 }
 
+/// Which of a thing's past states is asked for; the present one where neither is named.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryQuery {
+    /// As it was left by its event of this sequence.
+    #[param(value_type = Option<i64>, minimum = 1)]
+    pub version: Option<String>,
+    /// As it was once everything recorded up to this time had happened.
+    #[param(value_type = Option<Instant>)]
+    pub as_of: Option<String>,
+}
+
+/// What a client of server-sent events sends.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "read by the document only")]
+pub(crate) struct StreamHeaders {
+    /// The `id` of the last event that a stream gave: another goes on behind it. Goes before `after`.
+    #[param(rename = "Last-Event-ID", value_type = Option<Position>)]
+    last_event_id: Option<String>,
+}
+
 /// Which events are asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
-    /// Only events after this place: the `Comanda-Position` of an earlier answer.
-    #[param(value_type = Option<Position>)]
+    /// Only events after this place: the `Comanda-Position` of an earlier answer, or `now`.
+    #[param(value_type = Option<Cursor>)]
     pub after: Option<String>,
     /// Only events of this type.
     #[serde(rename = "type")]
@@ -133,7 +166,8 @@ pub(crate) struct EventsQuery {
     /// Only events recorded before this time.
     #[param(value_type = Option<Instant>)]
     pub to: Option<String>,
-    /// At most this many; fewer may come while there are more: go on from `Comanda-Position`.
-    #[param(minimum = 1, maximum = 1000)]
+    /// At most this many, 1 to 1,000; fewer may come while there are more: go on from
+    /// `Comanda-Position`. Of a stream any number; it has no end where this is left out.
+    #[param(minimum = 1)]
     pub limit: Option<u32>,
 }

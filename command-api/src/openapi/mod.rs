@@ -9,10 +9,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 pub(crate) use headers::{
-    CatalogueHeaders, CommandHeaders, ConditionalHeaders, EstablishmentPath, EventsQuery, OrderPath, ProductPath,
-    ReadHeaders,
+    CatalogueHeaders, CommandHeaders, ConditionalHeaders, EstablishmentPath, EventsQuery, HistoryQuery, OrderPath,
+    PositionHeader, ProductPath, ReadHeaders, StreamHeaders,
 };
-pub(crate) use refusals::{CommandRefusals, Conflict, NotFound, ReadRefusals, Stale};
+pub(crate) use refusals::{CommandRefusals, Conflict, NotFound, ProblemDocument, ReadRefusals, Stale};
 
 use crate::wire::{EventTypeName, EventView};
 

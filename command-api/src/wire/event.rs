@@ -130,6 +130,10 @@ impl EventView {
         Self::new(stored, &event.stream, &event.metadata)
     }
 
+    pub(crate) fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
     fn new(stored: Stored, stream: &StreamId, metadata: &Metadata) -> Self {
         let entry = |name: &str| metadata.get(name).cloned();
         Self {

@@ -331,6 +331,10 @@ pub(crate) struct ModifierView {
 }
 
 impl OrderView {
+    pub(super) fn id(&self) -> OrderId {
+        self.id
+    }
+
     /// The order as `history` leaves it. `None` where it was never placed, or where the log has not
     /// numbered it: neither can be stored.
     pub(crate) fn of(order: &Order, history: &[EventEnvelope<Order>]) -> Option<Self> {
@@ -385,7 +389,7 @@ impl CustomerView {
 }
 
 impl ItemView {
-    fn of(item: &OrderItem, currency: Currency) -> Self {
+    pub(super) fn of(item: &OrderItem, currency: Currency) -> Self {
         let money = |amount: Amount| Money { amount, currency };
         let modifier = |modifier: &Modifier| ModifierView {
             id: modifier.modifier_id.clone(),

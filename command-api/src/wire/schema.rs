@@ -46,6 +46,11 @@ pub(crate) struct Instant(#[expect(dead_code, reason = "read by the schema only"
 #[schema(max_length = 32, pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$")]
 pub(crate) struct Position(#[expect(dead_code, reason = "read by the schema only")] String);
 
+/// A [`Position`], or `now`: the end of the log as it is.
+#[derive(ToSchema)]
+#[schema(max_length = 32, pattern = r"^([0-9]+\.[0-9]+\.[0-9]+|now)$")]
+pub(crate) struct Cursor(#[expect(dead_code, reason = "read by the schema only")] String);
+
 /// An enum of the domain, its values listed by the domain's own table.
 macro_rules! names {
     ($($(#[doc = $doc:literal])+ $name:ident = $title:literal: $names:expr;)*) => {$(

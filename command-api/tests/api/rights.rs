@@ -22,6 +22,18 @@ fn routes() -> Vec<(Method, String, Scope, Option<Value>)> {
             Scope::OrdersWrite,
             Some(small_order()),
         ),
+        (
+            Method::POST,
+            "/v1/orders/batch".into(),
+            Scope::OrdersWrite,
+            Some(json!({"orders": [{"idempotency_key": "k", "order": small_order()}]})),
+        ),
+        (
+            Method::POST,
+            "/v1/orders/quote".into(),
+            Scope::OrdersWrite,
+            Some(small_order()),
+        ),
         (Method::GET, format!("/v1/orders/{ORDER}"), Scope::OrdersRead, None),
         (
             Method::GET,
