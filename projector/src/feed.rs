@@ -185,28 +185,38 @@ async fn tail(store: &EventStore, shard: ShardId, lowest: impl Fn(Slot) -> SlotP
         if read >= head.slot_position {
             continue;
         }
-        if let Some(first) = store.read_slot(head.slot, read, 1).await?.first() {
+        if let Some(first) = store.read_slot(head.slot, read, 1).await?.first()
+            && is_here(store, shard, head.slot)
+        {
             let before = Position(first.position.0 - 1);
             start = Some(start.map_or(before, |start| start.min(before)));
         }
     }
     let start = match start {
         Some(start) => start,
-        None => newest(store, &heads).await?,
+        None => newest(store, shard, &heads).await?,
     };
     Ok(store.tail(shard, start)?)
 }
 
 /// The position of the newest event there is among these slots.
-async fn newest(store: &EventStore, heads: &[SlotHead]) -> Result<Position, Error> {
+async fn newest(store: &EventStore, shard: ShardId, heads: &[SlotHead]) -> Result<Position, Error> {
     let mut newest = Position(0);
     for head in heads.iter().filter(|head| head.owned && head.slot_position.0 > 0) {
         let last = store
             .read_slot(head.slot, SlotPosition(head.slot_position.0 - 1), 1)
             .await?;
-        newest = last.first().map_or(newest, |event| newest.max(event.position));
+        if let Some(event) = last.first().filter(|_| is_here(store, shard, head.slot)) {
+            newest = newest.max(event.position);
+        }
     }
     Ok(newest)
+}
+
+/// Whether the slot's events were read from this shard: not where it moved away meanwhile, and then
+/// their positions are another shard's.
+fn is_here(store: &EventStore, shard: ShardId, slot: Slot) -> bool {
+    store.shard_of(slot).is_ok_and(|owner| owner == shard)
 }
 
 impl Feed for ShardTail {
