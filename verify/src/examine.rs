@@ -194,7 +194,8 @@ impl Examiner {
         Ok(looks)
     }
 
-    /// Folds the log to each look's checkpoint, and adds the tenants met. Gives how many events.
+    /// Folds the log to each look's checkpoint, and adds the tenants that have to have rows. Gives how
+    /// many events.
     async fn fold_log(&self, slot: Slot, looks: &mut [Look], tenants: &mut BTreeSet<TenantId>) -> Result<u64, Error> {
         let furthest = looks.iter().map(Look::at).max().unwrap_or_default();
         let (mut at, mut incarnation, mut events) = (SlotPosition(0), None, 0);
@@ -208,11 +209,10 @@ impl Examiner {
                 if self.tenant.as_ref().is_some_and(|only| only != tenant) {
                     continue;
                 }
-                if !tenants.contains(tenant) {
+                events += 1;
+                if apply(looks, slot, recorded)? && !tenants.contains(tenant) {
                     tenants.insert(tenant.clone());
                 }
-                events += 1;
-                apply(looks, slot, recorded)?;
             }
         }
         self.judge_checkpoints(slot, looks, at, incarnation).await?;
@@ -242,7 +242,8 @@ impl Examiner {
                 incarnation: checkpoint.incarnation,
                 slot_position: position,
             });
-            let agreed = agreed.unwrap_or_default().min(end);
+            // Unknown where the slot has just moved elsewhere; then it is looked at again there.
+            let agreed = agreed.ok_or(event_store::Error::NotOwned { slot })?.min(end);
             let unheard_of = checkpoint.incarnation > now;
             if position > agreed || unheard_of {
                 let why = if unheard_of {
@@ -279,13 +280,15 @@ fn is_passing(error: &Error) -> bool {
     }
 }
 
-fn apply(looks: &mut [Look], slot: Slot, recorded: &RecordedEvent) -> Result<(), Error> {
-    let mut decoded = None;
+/// Whether any of the read models has rows of it.
+fn apply(looks: &mut [Look], slot: Slot, recorded: &RecordedEvent) -> Result<bool, Error> {
+    let (mut decoded, mut concerns) = (None, false);
     for look in looks {
         let reads = look.model.reads == recorded.stream.kind();
         if !reads || recorded.slot_position > look.at() || look.is_held_back(recorded) {
             continue;
         }
+        concerns = true;
         let event = decoded.get_or_insert_with(|| recorded.decode());
         let applied = match event {
             Ok(event) => look.fold.apply(&Occurred { recorded, event }, &mut look.rows),
@@ -302,7 +305,7 @@ fn apply(looks: &mut [Look], slot: Slot, recorded: &RecordedEvent) -> Result<(),
             look.stop(slot, recorded, why);
         }
     }
-    Ok(())
+    Ok(concerns)
 }
 
 impl Look {
