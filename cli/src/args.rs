@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::context::Context;
-use crate::output::Format;
+use crate::output::Asked;
 use crate::verbs::backup::BackupArgs;
 use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::doctor::DoctorArgs;
@@ -66,8 +66,8 @@ struct Global {
     #[arg(long, global = true, value_name = "URL", env = "COMANDA_URL")]
     url: Option<String>,
     /// How data is written to stdout
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
-    output: Format,
+    #[arg(short, long, global = true, value_enum, default_value_t = Asked::Table, value_name = "FORMAT")]
+    output: Asked,
 }
 
 /// What the help of every role says.
@@ -150,6 +150,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::output::Format;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -162,7 +163,10 @@ mod tests {
         while let Some(command) = pending.pop() {
             pending.extend(command.get_subcommands().cloned());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let only_groups = matches!(command.get_name(), "orders" | "projections" | "parked" | "shards" | "events");
+            let only_groups = matches!(
+                command.get_name(),
+                "orders" | "projections" | "parked" | "shards" | "events"
+            );
             assert!(
                 only_groups || help.contains("Examples:"),
                 "{} has no examples",

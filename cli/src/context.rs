@@ -8,7 +8,7 @@ use serde_json::Value;
 use service::settings::Loader;
 
 use crate::exit::Failure;
-use crate::output::{self, Format, Table};
+use crate::output::{self, Asked, Format, Table};
 
 /// The folder where nobody names one.
 pub(crate) const DEFAULT_DATA: &str = ".comanda";
@@ -21,16 +21,19 @@ pub(crate) struct Context {
     /// Where the platform answers, where somebody says so.
     pub(crate) url: Option<String>,
     pub(crate) format: Format,
+    /// Whether Parquet was asked for, which one verb can write.
+    pub(crate) parquet: bool,
 }
 
 impl Context {
-    pub(crate) fn new(data: Option<PathBuf>, config: Option<PathBuf>, url: Option<String>, format: Format) -> Self {
+    pub(crate) fn new(data: Option<PathBuf>, config: Option<PathBuf>, url: Option<String>, output: Asked) -> Self {
         let folder = data.map_or_else(|| DataFolder::Default(DEFAULT_DATA.into()), DataFolder::Explicit);
         Self {
             folder,
             config,
             url,
-            format,
+            format: output.format(),
+            parquet: output == Asked::Parquet,
         }
     }
 

@@ -45,6 +45,9 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<Exit, Failure> {
     let context = cli.context();
+    if context.parquet && !matches!(cli.verb, Verb::Events(_)) {
+        return Err(Failure::usage("-o parquet is for `events export`"));
+    }
     match cli.verb {
         Verb::Up(args) => verbs::up::run(&context, args).await,
         Verb::CommandApi(args) => verbs::roles::run(&context, Role::CommandApi, args).await,

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::terminal;
 
-/// How data is written.
+/// How data is to be written, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum Asked {
     /// aligned columns for people
     Table,
     /// one JSON document
@@ -18,6 +18,29 @@ pub(crate) enum Format {
     /// one JSON object per line
     Ndjson,
     /// comma-separated values with a header
+    Csv,
+    /// typed columns, of `events export` only
+    Parquet,
+}
+
+impl Asked {
+    /// How what every verb can write is written.
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Table | Self::Parquet => Format::Table,
+            Self::Json => Format::Json,
+            Self::Ndjson => Format::Ndjson,
+            Self::Csv => Format::Csv,
+        }
+    }
+}
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Ndjson,
     Csv,
 }
 

@@ -68,6 +68,13 @@ pub enum Error {
     },
 }
 
+/// Of a stream that is written to.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::file(Path::new("the output"))(error)
+    }
+}
+
 impl Error {
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         |source| match source.kind() {

@@ -23,6 +23,6 @@ pub use columns::{COLUMNS, Column, Kind};
 pub use error::Error;
 pub use line::Line;
 pub use manifest::Manifest;
-pub use part::Format;
+pub use part::{EventWriter, Format, Output};
 pub use replay::{HttpReceiver, Mode, Pace, Receiver, ReplayProgress, ReplayRequest, replay};
 pub use run::{Exported, Progress, ROUND_EVENTS, Request, Target, export};

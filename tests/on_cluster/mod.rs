@@ -122,7 +122,7 @@ async fn the_tools_see_everything(on: &OnCluster) {
 
     let log = Log::read(on.databases()).await;
     for source in ["shards", "kafka"] {
-        let events = on.comanda(&["events", "tail", "--from", source, "-o", "ndjson"]);
+        let events = on.comanda(&["events", "tail", "--source", source, "-o", "ndjson"]);
         assert!(events.status.success(), "{}", String::from_utf8_lossy(&events.stderr));
         let lines = events
             .stdout

@@ -15,7 +15,7 @@ async fn scanned(store: &EventStore, filter: LogFilter, after: &Cursor, until: O
         events.extend(page.events);
     }
     for end in scan.until().tokens() {
-        assert_eq!(reached.position(end.slot), end.slot_position, "slot {}", end.slot);
+        assert!(reached.position(end.slot) <= end.slot_position, "slot {}", end.slot);
     }
     events
 }

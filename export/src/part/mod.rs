@@ -36,7 +36,7 @@ impl Format {
 }
 
 /// Where a file's bytes go.
-pub(crate) type Output = Box<dyn Write + Send>;
+pub type Output = Box<dyn Write + Send>;
 
 /// A file that is being written.
 pub(crate) enum Part {
@@ -99,6 +99,36 @@ impl Part {
         }
     }
 }
+
+/// Events to a stream, such as stdout; not as Parquet, which no stream can be.
+#[derive(Debug)]
+pub struct EventWriter(Part);
+
+impl EventWriter {
+    /// # Errors
+    /// [`Error::Settings`] for Parquet, and where the stream cannot be written to.
+    pub fn new(format: Format, output: Output) -> Result<Self, Error> {
+        match format {
+            Format::Ndjson | Format::Csv => Part::new(format, output, STREAM.as_ref()).map(Self),
+            Format::Parquet => Err(Error::Settings("Parquet goes to a file or a folder".to_owned())),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Closed`] where nobody reads any more; [`Error::File`].
+    pub fn write(&mut self, event: &RecordedEvent) -> Result<(), Error> {
+        self.0.write(event, STREAM.as_ref())
+    }
+
+    /// # Errors
+    /// As [`EventWriter::write`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.0.flush(STREAM.as_ref())
+    }
+}
+
+/// What a stream is called in errors.
+const STREAM: &str = "the output";
 
 impl std::fmt::Debug for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

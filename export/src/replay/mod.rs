@@ -26,7 +26,7 @@ use self::merge::Merge;
 pub use self::pace::Pace;
 use self::pace::Pacer;
 use crate::error::Error;
-use crate::part::{Format, Output, Part};
+use crate::part::{EventWriter, Format, Output};
 
 /// Where a replay goes.
 pub enum Receiver {
@@ -120,10 +120,8 @@ pub async fn replay(
 enum Sender {
     Kafka(Box<KafkaSender>),
     Http(HttpSender),
-    Stream(Box<Part>, Arc<ReplayProgress>),
+    Stream(EventWriter, Arc<ReplayProgress>),
 }
-
-const STREAM: &str = "-";
 
 impl Sender {
     async fn open(receiver: Receiver, progress: &Arc<ReplayProgress>) -> Result<Self, Error> {
@@ -133,9 +131,7 @@ impl Sender {
                 Self::Kafka(Box::new(KafkaSender::open(&settings, topic, progress).await?))
             }
             Receiver::Http(receiver) => Self::Http(HttpSender::open(receiver, &progress)?),
-            Receiver::Stream(output, format) => {
-                Self::Stream(Box::new(Part::new(format, output, STREAM.as_ref())?), progress)
-            }
+            Receiver::Stream(output, format) => Self::Stream(EventWriter::new(format, output)?, progress),
         })
     }
 
@@ -145,7 +141,7 @@ impl Sender {
             Self::Kafka(sender) => sender.send(shard, &event).await,
             Self::Http(sender) => sender.send(shard, event).await,
             Self::Stream(part, progress) => {
-                part.write(&event, STREAM.as_ref())?;
+                part.write(&event)?;
                 progress.acknowledge(event.token());
                 Ok(())
             }
@@ -163,7 +159,7 @@ impl Sender {
                 () = tokio::time::sleep_until(due) => return Ok(()),
             },
             Self::Http(_) => {}
-            Self::Stream(part, _) => part.flush(STREAM.as_ref())?,
+            Self::Stream(part, _) => part.flush()?,
         }
         tokio::time::sleep_until(due).await;
         Ok(())
@@ -174,7 +170,7 @@ impl Sender {
         match self {
             Self::Kafka(mut sender) => sender.settle().await,
             Self::Http(sender) => sender.finish().await,
-            Self::Stream(part, _) => part.finish(STREAM.as_ref()),
+            Self::Stream(mut part, _) => part.flush(),
         }
     }
 }

@@ -37,6 +37,11 @@ impl Reached {
         new
     }
 
+    /// Everything up to there was printed, or was not asked for.
+    pub(super) fn extend(&mut self, cursor: &Cursor) {
+        self.0.extend(cursor.tokens().map(|token| (token.slot, token)));
+    }
+
     pub(super) fn text(&self) -> String {
         let tokens: Vec<String> = self.0.values().map(ToString::to_string).collect();
         tokens.join(",")

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use domain::{EventType, StreamId, TenantId};
-use event_store::{Cursor, EventStore, LogFilter, RecordedEvent, SlotPosition};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use event_store::{Cursor, EventStore, LogFilter, RecordedEvent};
+use export::{EventWriter, Line};
 
 use super::cursor::Reached;
+use super::filter::FilterArgs;
 use super::topic::TopicTail;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -17,7 +16,7 @@ use crate::{parts, platform};
 
 const PAGE: usize = 500;
 const RETRY: Duration = Duration::from_secs(1);
-/// How long to wait for more before what was printed is shown, or the end is looked for.
+/// How long to wait for more before what was printed is shown.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Print events as they are in the log, and follow it
@@ -30,32 +29,27 @@ const QUIET: Duration = Duration::from_millis(200);
 Examples:
   comanda events tail
   comanda events tail --tenant dev --type OrderCreated --follow
-  comanda events tail --from kafka --config cluster.toml -o ndjson | jq .payload
-  comanda events tail --tenant dev -o json > dev.json
+  comanda events tail --after now --follow -o ndjson | jq .payload
+  comanda events tail --source kafka --config cluster.toml -o csv
+  comanda events tail --tenant dev --from 2026-03-01T00:00:00Z -o json > dev.json
 
--o ndjson prints one JSON object a line; tables and CSV show the envelope without the payload.
+-o ndjson prints one JSON object a line; -o csv the columns of `events export`; tables the envelope
+without the payload.
 
 Exit codes: 0 read to the end; 1 the log or Kafka cannot be read; 2 usage; 130 interrupted: the cursor
 is on stderr.")]
 pub(super) struct TailArgs {
     /// Where to read: the shards know everything; Kafka has what it still keeps
     #[arg(long, value_enum, default_value_t = Source::Shards)]
-    from: Source,
-    /// Only this tenant's events
-    #[arg(long, value_name = "ID")]
-    tenant: Option<TenantId>,
-    /// Only this stream's events, as in the events themselves (order:dev/0192…)
-    #[arg(long, value_name = "STREAM", value_parser = parse_stream)]
-    stream: Option<StreamId>,
-    /// Only events of this type; repeat for more
-    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
-    types: Vec<EventType>,
-    /// Only events behind this cursor
-    #[arg(long, value_name = "CURSOR")]
-    after: Option<Cursor>,
+    source: Source,
     /// Go on as events are recorded
-    #[arg(long)]
+    #[arg(long, overrides_with = "no_follow")]
     follow: bool,
+    /// End where the log stands now, which is the default
+    #[arg(long, overrides_with = "follow")]
+    no_follow: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,33 +58,24 @@ enum Source {
     Kafka,
 }
 
-fn parse_stream(text: &str) -> Result<StreamId, String> {
-    let stream = text
-        .split_once(':')
-        .and_then(|(kind, id)| StreamId::from_stored(kind, id));
-    stream.ok_or_else(|| "must be KIND:TENANT/ID, as in order:dev/0192…".to_owned())
-}
-
-fn parse_type(text: &str) -> Result<EventType, String> {
-    let known: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
-    let found = EventType::ALL.iter().find(|kind| kind.as_str() == text);
-    found
-        .copied()
-        .ok_or_else(|| format!("must be one of {}", known.join(", ")))
-}
-
 pub(super) async fn run(context: &Context, args: TailArgs) -> Result<Exit, Failure> {
+    if args.follow && args.filter.ends() {
+        return Err(Failure::usage("--follow has no end: leave out --until and --before"));
+    }
     let (settings, _) = platform::databases(context).await?;
-    let mut out = Printer::new(context, args.after.as_ref())?;
     let interrupted = tokio::signal::ctrl_c();
+    let mut out = Printer::new(context)?;
     let read = async {
-        match args.from {
+        match args.source {
             Source::Shards => {
                 let store = EventStore::connect(parts::log_options(&settings))
                     .await
                     .map_err(Failure::failed)?;
                 from_shards(&store, &args, &mut out).await
             }
+            Source::Kafka if args.filter.names_shards() => Err(Failure::usage(
+                "--shard is about the shards' own log: leave out --source kafka",
+            )),
             Source::Kafka => {
                 let mut topic = TopicTail::open(&settings.kafka, args.follow).await?;
                 from_topic(&mut topic, &args, &mut out).await
@@ -108,24 +93,31 @@ pub(super) async fn run(context: &Context, args: TailArgs) -> Result<Exit, Failu
 
 /// Without `follow`, up to where every slot stood at the start.
 async fn from_shards(store: &EventStore, args: &TailArgs, out: &mut Printer<'_>) -> Result<(), Failure> {
-    let end = match args.follow {
-        true => None,
-        false => Some(store.cursor_at_heads().await.map_err(Failure::failed)?),
-    };
-    let filter = LogFilter {
-        tenant: args.tenant.clone(),
-        stream: args.stream.clone(),
-        types: args.types.clone(),
-        ..LogFilter::default()
-    };
-    let mut follow = store.follow(filter, args.after.clone().unwrap_or_default());
-    loop {
-        if let Some(end) = &end
-            && is_at(follow.cursor(), end, args)
-        {
-            return Ok(());
+    let (filter, after) = (args.filter.filter(store)?, args.filter.after(store).await?);
+    out.reached = Reached::of(&after);
+    if args.follow {
+        return follow(store, filter, after, out).await;
+    }
+    let until = args.filter.until(store).await?;
+    let mut scan = store
+        .scan(filter, &after, until.as_ref())
+        .await
+        .map_err(Failure::failed)?;
+    while let Some(page) = scan.next().await.map_err(Failure::failed)? {
+        for event in &page.events {
+            if !out.take(event, true)? {
+                return Ok(());
+            }
         }
-        // Without a filter something always comes until the end; with one, ask again for the cursor.
+        out.flush()?;
+    }
+    out.reached.extend(scan.until());
+    Ok(())
+}
+
+async fn follow(store: &EventStore, filter: LogFilter, after: Cursor, out: &mut Printer<'_>) -> Result<(), Failure> {
+    let mut follow = store.follow(filter, after);
+    loop {
         let next = tokio::time::timeout(QUIET, follow.next(PAGE)).await;
         match next {
             Ok(Ok(events)) => {
@@ -136,124 +128,80 @@ async fn from_shards(store: &EventStore, args: &TailArgs, out: &mut Printer<'_>)
                 }
             }
             // Nothing is lost by asking again.
-            Ok(Err(error @ event_store::Error::Unavailable { .. })) if args.follow => {
+            Ok(Err(error @ event_store::Error::Unavailable { .. })) => {
                 out.flush()?;
                 eprintln!("note: {error}; going on");
                 tokio::time::sleep(RETRY).await;
             }
             Ok(Err(error)) => return Err(Failure::failed(error)),
-            Err(_) if end.is_some() => {}
             Err(_) => out.flush()?,
         }
     }
 }
 
-/// Whether every slot asked for was read to `end`.
-fn is_at(cursor: &Cursor, end: &Cursor, args: &TailArgs) -> bool {
-    let tenant = args.tenant.as_ref().or(args.stream.as_ref().map(StreamId::tenant));
-    let wanted = tenant.map(event_store::Slot::of);
-    end.tokens()
-        .filter(|token| token.slot_position > SlotPosition(0) && wanted.is_none_or(|slot| slot == token.slot))
-        .all(|token| cursor.position(token.slot) >= token.slot_position)
-}
-
 async fn from_topic(topic: &mut TopicTail, args: &TailArgs, out: &mut Printer<'_>) -> Result<(), Failure> {
+    let filter = args.filter.conditions()?;
+    let (after, until) = args.filter.given()?;
+    out.reached = Reached::of(&after);
     while let Some(event) = topic.next().await? {
-        let wanted = args
-            .tenant
-            .as_ref()
-            .is_none_or(|tenant| tenant == event.stream.tenant())
-            && args.stream.as_ref().is_none_or(|stream| *stream == event.stream)
-            && (args.types.is_empty() || args.types.iter().any(|kind| kind.as_str() == event.event_type));
-        if !out.take(&event, wanted)? {
+        let beyond = |until: &Cursor| event.slot_position > until.position(event.slot);
+        if until.as_ref().is_some_and(beyond) {
+            continue;
+        }
+        if !out.take(&event, filter.admits(&event))? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// An event as it is printed.
-#[derive(Serialize)]
-struct Line<'a> {
-    id: String,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    version: &'a str,
-    tenant: String,
-    stream: String,
-    sequence: i64,
-    slot: u16,
-    slot_position: i64,
-    incarnation: i32,
-    recorded_at: String,
-    payload: &'a RawValue,
-    metadata: std::collections::BTreeMap<&'a str, &'a str>,
+fn cells(line: &Line<'_>) -> [String; 8] {
+    [
+        line.recorded_at.clone(),
+        line.kind.to_owned(),
+        line.version.to_owned(),
+        line.stream.clone(),
+        line.sequence.to_string(),
+        line.slot.to_string(),
+        line.slot_position.to_string(),
+        line.id.clone(),
+    ]
 }
 
-impl<'a> Line<'a> {
-    fn of(event: &'a RecordedEvent) -> Self {
-        let metadata = event.metadata.iter();
-        Self {
-            id: event.event_id.to_string(),
-            kind: &event.event_type,
-            version: &event.event_version,
-            tenant: event.stream.tenant().to_string(),
-            stream: event.stream.to_string(),
-            sequence: event.sequence.0,
-            slot: event.slot.0,
-            slot_position: event.slot_position.0,
-            incarnation: event.incarnation.0,
-            recorded_at: event.recorded_at.to_string(),
-            payload: &event.payload,
-            metadata: metadata.map(|(key, value)| (key.as_str(), value.as_str())).collect(),
-        }
-    }
-
-    fn cells(&self) -> [String; 8] {
-        [
-            self.recorded_at.clone(),
-            self.kind.to_owned(),
-            self.version.to_owned(),
-            self.stream.clone(),
-            self.sequence.to_string(),
-            self.slot.to_string(),
-            self.slot_position.to_string(),
-            self.id.clone(),
-        ]
-    }
+/// What events are written to.
+enum Out {
+    /// Files' own formats.
+    Events(EventWriter),
+    /// For people, or as one document.
+    Text(std::io::BufWriter<std::io::Stdout>),
 }
-
-const COLUMNS: [&str; 8] = [
-    "recorded_at",
-    "type",
-    "version",
-    "stream",
-    "sequence",
-    "slot",
-    "slot_position",
-    "id",
-];
 
 /// Writes events as they come, and knows how far it is.
 struct Printer<'a> {
     context: &'a Context,
-    out: std::io::BufWriter<std::io::Stdout>,
+    out: Out,
     reached: Reached,
     printed: u64,
 }
 
 impl<'a> Printer<'a> {
-    fn new(context: &'a Context, after: Option<&Cursor>) -> Result<Self, Failure> {
+    fn new(context: &'a Context) -> Result<Self, Failure> {
+        let events = |format| {
+            let writer = EventWriter::new(format, Box::new(std::io::stdout()));
+            writer.map(Out::Events).map_err(Failure::failed)
+        };
         let mut printer = Self {
+            out: match context.format {
+                Format::Csv => events(export::Format::Csv)?,
+                Format::Ndjson => events(export::Format::Ndjson)?,
+                Format::Table | Format::Json => Out::Text(std::io::BufWriter::new(std::io::stdout())),
+            },
             context,
-            out: std::io::BufWriter::new(std::io::stdout()),
-            reached: after.map(Reached::of).unwrap_or_default(),
+            reached: Reached::default(),
             printed: 0,
         };
-        match context.format {
-            Format::Csv => drop(printer.line(&COLUMNS.join(","))?),
-            Format::Json => drop(printer.line("[")?),
-            Format::Table | Format::Ndjson => {}
+        if context.format == Format::Json {
+            printer.line("[")?;
         }
         Ok(printer)
     }
@@ -264,28 +212,36 @@ impl<'a> Printer<'a> {
         if !self.reached.pass(event) || !wanted {
             return Ok(true);
         }
+        self.printed += 1;
+        if let Out::Events(out) = &mut self.out {
+            return still_read(out.write(event));
+        }
         let line = Line::of(event);
         let text = match self.context.format {
-            Format::Ndjson => serde_json::to_string(&line).map_err(Failure::failed)?,
             Format::Json => {
-                let comma = if self.printed == 0 { "" } else { "," };
+                let comma = if self.printed == 1 { "" } else { "," };
                 format!("{comma}{}", serde_json::to_string(&line).map_err(Failure::failed)?)
             }
-            Format::Csv => line.cells().join(","),
-            Format::Table => line.cells().join("  "),
+            Format::Table | Format::Ndjson | Format::Csv => cells(&line).join("  "),
         };
-        self.printed += 1;
         self.line(&text)
     }
 
     fn line(&mut self, text: &str) -> Result<bool, Failure> {
         use std::io::Write;
-        still_read(writeln!(self.out, "{text}"))
+        match &mut self.out {
+            Out::Text(out) => still_read(writeln!(out, "{text}").map_err(export::Error::from)),
+            Out::Events(_) => Ok(true),
+        }
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
         use std::io::Write;
-        still_read(self.out.flush()).map(drop)
+        let flushed = match &mut self.out {
+            Out::Text(out) => out.flush().map_err(export::Error::from),
+            Out::Events(out) => out.flush(),
+        };
+        still_read(flushed).map(drop)
     }
 
     fn finish(mut self) -> Result<(), Failure> {
@@ -302,10 +258,10 @@ impl<'a> Printer<'a> {
 }
 
 /// `false` where the reader has seen enough (`| head`), which is no error.
-fn still_read(written: std::io::Result<()>) -> Result<bool, Failure> {
+fn still_read(written: Result<(), export::Error>) -> Result<bool, Failure> {
     match written {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(export::Error::Closed) => Ok(false),
         Err(error) => Err(Failure::failed(error)),
     }
 }
