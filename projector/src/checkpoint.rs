@@ -20,6 +20,13 @@ impl Checkpoint {
         incarnation: Incarnation(0),
     };
 
+    /// Beyond every log: where nobody needs events. Half of what there is, so that it can be counted
+    /// on from.
+    pub(crate) const NOBODY: Self = Self {
+        slot_position: SlotPosition(i64::MAX / 2),
+        incarnation: Incarnation(0),
+    };
+
     pub(crate) fn is_start(self) -> bool {
         self.slot_position.0 == 0
     }

@@ -59,9 +59,12 @@ impl Consumer {
 
     /// Applies what a feed brings, until it is told to stop. `shard` names the feed.
     ///
+    /// Generations that are made, switched or dropped meanwhile are learned of within a second or so.
+    /// A read model that only another version of its projection has filled is left alone, and health
+    /// says so.
+    ///
     /// # Errors
-    /// [`Error::OtherCodeVersion`] where a read model was filled by another version of its
-    /// projection. A read store that does not answer is waited for.
+    /// [`Error::SchemaName`]. A read store that does not answer is waited for.
     pub async fn consume<F: Feed, L: Log>(
         &self,
         shard: ShardId,
@@ -103,15 +106,9 @@ impl Consumer {
     }
 
     pub(crate) async fn engine(&self) -> Result<Engine, Error> {
-        let generations = generation::ensure(&self.read_store, &self.models).await?;
-        Engine::open(
-            self.read_store.clone(),
-            &self.models,
-            generations,
-            self.progress.clone(),
-            self.fault,
-        )
-        .await
+        let standing = generation::standing(&self.read_store, &self.models).await?;
+        self.progress.refuse(&standing.refused);
+        Engine::open(self.read_store.clone(), standing.fed, self.progress.clone(), self.fault).await
     }
 
     pub(crate) fn fault(&self) -> Option<Fault> {
@@ -147,6 +144,8 @@ impl Consumer {
             pages: FuturesUnordered::new(),
             looks: FuturesUnordered::new(),
             ages: FuturesUnordered::new(),
+            models: self.models.clone(),
+            learning: FuturesUnordered::new(),
             suspects: BTreeMap::new(),
             compared: BTreeMap::new(),
             held: None,

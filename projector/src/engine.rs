@@ -17,10 +17,10 @@ use sqlx::{PgConnection, PgPool};
 use crate::checkpoint::{self, Checkpoint, ModelIndex, Step};
 use crate::error::Error;
 use crate::fault::Fault;
-use crate::generation::Generation;
+use crate::generation::{Fed, Generation};
 use crate::intake::Run;
 use crate::isolate::apply_around_poison;
-use crate::model::{Incoming, ReadModel, Registered, Stretch};
+use crate::model::{Incoming, ReadModel, Stretch};
 use crate::parked::{self, Parking};
 use crate::progress::Progress;
 use crate::projection::WriteError;
@@ -33,6 +33,12 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// where planners are told to avoid scans, their cost estimates wake the JIT compiler for nothing.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; \
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+
+/// Begins a batch of a generation that nobody reads yet. A server that crashes may lose the last
+/// ones, rows and checkpoints together; whatever is committed durably later has them before it.
+const BEGIN_BULK: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; \
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
+    SET LOCAL synchronous_commit = off";
 
 /// What became of some runs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,6 +62,7 @@ pub(crate) struct Engine {
     branches: HashMap<Slot, Vec<(Incarnation, SlotPosition)>>,
     progress: Progress,
     fault: Option<Fault>,
+    begin: &'static str,
 }
 
 /// What one batch is going to do, as far as the checkpoints in memory are right.
@@ -82,16 +89,16 @@ impl Engine {
     /// Reads the checkpoints of all slots.
     pub(crate) async fn open(
         read_store: PgPool,
-        models: &[Registered],
-        generations: Vec<Generation>,
+        fed: Vec<Fed>,
         progress: Progress,
         fault: Option<Fault>,
     ) -> Result<Self, Error> {
+        let generations: Vec<Generation> = fed.iter().map(|fed| fed.generation.clone()).collect();
         let checkpoints = {
             let mut connection = read_store.acquire().await?;
             checkpoint::load(&mut connection, &generations, None).await?
         };
-        let models = models.iter().map(Registered::instance).collect();
+        let models = fed.iter().map(|fed| fed.model.instance()).collect();
         Ok(Self {
             read_store,
             generations,
@@ -101,7 +108,17 @@ impl Engine {
             branches: HashMap::new(),
             progress,
             fault,
+            begin: BEGIN,
         })
+    }
+
+    /// For generations that nobody reads yet.
+    #[must_use]
+    pub(crate) fn in_bulk(self) -> Self {
+        Self {
+            begin: BEGIN_BULK,
+            ..self
+        }
     }
 
     pub(crate) fn generations(&self) -> &[Generation] {
@@ -120,12 +137,78 @@ impl Engine {
             .unwrap_or(Checkpoint::START)
     }
 
-    /// The lowest checkpoint of a slot over read models: where its events are needed from.
+    /// The lowest checkpoint of a slot over what is fed: where its events are needed from.
     pub(crate) fn lowest(&self, slot: Slot) -> Checkpoint {
         (0..self.generations.len())
             .map(|model| self.checkpoint(model, slot))
             .min_by_key(|checkpoint| checkpoint.slot_position)
-            .unwrap_or(Checkpoint::START)
+            .unwrap_or(Checkpoint::NOBODY)
+    }
+
+    /// Feeds these generations from now on. What is known of those that stay is kept. Gives the slots
+    /// of which a new one lacks something that the feed has passed, and up to where.
+    pub(crate) async fn feed(&mut self, fed: Vec<Fed>) -> Result<BTreeMap<Slot, SlotPosition>, Error> {
+        let known = |new: &Generation| self.generations.iter().any(|it| it.is(new));
+        let (mut kept, mut added) = (vec![], vec![]);
+        for fed in fed {
+            let list = if known(&fed.generation) { &mut kept } else { &mut added };
+            list.push(fed);
+        }
+        let generations: Vec<Generation> = added.iter().map(|fed| fed.generation.clone()).collect();
+        let loaded = if generations.is_empty() {
+            HashMap::new()
+        } else {
+            let mut connection = self.read_store.acquire().await?;
+            checkpoint::load(&mut connection, &generations, None).await?
+        };
+        self.keep(|generation| kept.iter().any(|fed| fed.generation.is(generation)));
+        for generation in &mut self.generations {
+            let seen = kept.iter().find(|fed| fed.generation.is(generation));
+            generation.served = seen.is_some_and(|fed| fed.generation.served);
+        }
+        let passed: BTreeMap<Slot, SlotPosition> = match self.generations.is_empty() {
+            // Nothing says where the feed is; comparing with the heads will.
+            true => BTreeMap::new(),
+            false => Slot::all()
+                .map(|slot| (slot, self.lowest(slot).slot_position))
+                .collect(),
+        };
+        let first = self.generations.len();
+        self.models.extend(added.iter().map(|fed| fed.model.instance()));
+        self.generations.extend(generations);
+        let loaded = loaded
+            .into_iter()
+            .map(|((index, slot), at)| ((first + index, slot), at));
+        self.checkpoints.extend(loaded);
+        let lacking = |(slot, passed): &(Slot, SlotPosition)| self.lowest(*slot).slot_position < *passed;
+        Ok(passed.into_iter().filter(lacking).collect())
+    }
+
+    /// Lets go of the generations that are not wanted any more.
+    fn keep(&mut self, wanted: impl Fn(&Generation) -> bool) {
+        let stays: Vec<bool> = self.generations.iter().map(wanted).collect();
+        if stays.iter().all(|stays| *stays) {
+            return;
+        }
+        let mut place = 0;
+        let places: Vec<Option<ModelIndex>> = stays
+            .iter()
+            .map(|stays| {
+                stays.then(|| {
+                    place += 1;
+                    place - 1
+                })
+            })
+            .collect();
+        let mut stay = stays.iter();
+        self.generations.retain(|_| *stay.next().unwrap_or(&false));
+        let mut stay = stays.iter();
+        self.models.retain(|_| *stay.next().unwrap_or(&false));
+        let moved = self
+            .checkpoints
+            .drain()
+            .filter_map(|((index, slot), checkpoint)| Some(((places[index]?, slot), checkpoint)));
+        self.checkpoints = moved.collect();
     }
 
     pub(crate) fn fault(&self) -> Option<Fault> {
@@ -226,7 +309,12 @@ impl Engine {
                 }
             }
         }
-        plan.steps.sort_by_key(|step| (step.model, step.slot));
+        // The order in which checkpoints are held, the same for whoever holds several.
+        let name = |step: &Step| {
+            let generation = &self.generations[step.model];
+            (generation.read_model, generation.number, step.slot)
+        };
+        plan.steps.sort_by_key(name);
         plan
     }
 
@@ -239,7 +327,7 @@ impl Engine {
         isolated: &BTreeSet<ModelIndex>,
     ) -> Result<(Vec<bool>, usize), Failure> {
         let compare = self.fault != Some(Fault::SkipCompareAndSet);
-        let mut transaction = self.read_store.begin_with(BEGIN).await?;
+        let mut transaction = self.read_store.begin_with(self.begin).await?;
         let moved = checkpoint::advance(&mut transaction, &self.generations, &plan.steps, compare).await?;
         let mut parking = Parking::default();
         for (index, model) in self.models.iter_mut().enumerate() {
@@ -312,15 +400,22 @@ impl Engine {
             let mut connection = self.read_store.acquire().await?;
             checkpoint::load(&mut connection, &self.generations, Some(&slots)).await?
         };
-        for slot in slots {
-            for (model, generation) in self.generations.iter().enumerate() {
-                let found = stored.get(&(model, slot)).copied();
-                let read_model = generation.read_model;
-                let checkpoint = found.ok_or(Error::NoCheckpoint { read_model, slot })?;
-                self.checkpoints.insert((model, slot), checkpoint);
-            }
-        }
+        self.checkpoints.extend(stored.iter().map(|(key, at)| (*key, *at)));
         self.doubtful.clear();
+        // Every slot has its checkpoint for as long as its generation is there.
+        let is_there = |model: ModelIndex| slots.iter().all(|slot| stored.contains_key(&(model, *slot)));
+        let gone: Vec<Generation> = (0..self.generations.len())
+            .filter(|model| !is_there(*model))
+            .map(|model| self.generations[model].clone())
+            .collect();
+        for Generation { read_model, number, .. } in &gone {
+            tracing::info!(
+                read_model,
+                generation = number,
+                "the generation was dropped; it is fed no more"
+            );
+        }
+        self.keep(|generation| !gone.iter().any(|it| it.is(generation)));
         Ok(())
     }
 }

@@ -25,12 +25,15 @@ use crate::engine::{Applied, Engine};
 use crate::error::{Error, described};
 use crate::fault::Fault;
 use crate::feed::{Delivery, Feed, Log, LostWhen, Place, Seen};
+use crate::generation::Standing;
 use crate::intake::{Intake, Looked, Run, Sorted, Stopped};
 use crate::lag;
+use crate::learn;
+use crate::model::Registered;
 use crate::progress::Progress;
 
 /// How long a part of the log may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a feed is left alone for its slots' heads to be looked at first. What comes later of a
 /// slot that could not be looked at is read from the log once it can.
 const LOOK_FIRST: Duration = Duration::from_secs(3);
@@ -55,6 +58,10 @@ pub(crate) struct Feeder<F, L> {
     pub(crate) looks: FuturesUnordered<BoxFuture<'static, Look>>,
     /// Ages being asked for, once at a time of each part of the log.
     pub(crate) ages: FuturesUnordered<BoxFuture<'static, ShardId>>,
+    /// The read models to keep, whichever of their generations there are.
+    pub(crate) models: Vec<Registered>,
+    /// A look at the generations under way.
+    pub(crate) learning: FuturesUnordered<BoxFuture<'static, Result<Standing, Error>>>,
     /// Slots that are behind what was published, and the place past which that is loss.
     pub(crate) suspects: BTreeMap<Slot, (SlotPosition, Place)>,
     /// Where the checkpoints stood at the last comparison.
@@ -92,6 +99,8 @@ impl<F: Feed, L: Log> Feeder<F, L> {
         let mut compare = interval(Duration::from_millis(self.settings.reconcile_interval_ms));
         // Two looks at once would take lag for loss.
         compare.reset();
+        let mut learn = interval(learn::EVERY);
+        learn.reset();
         let mut retry = Retry::new(&self.settings);
         self.look_first();
         while !self.shutdown.is_triggered() {
@@ -103,6 +112,8 @@ impl<F: Feed, L: Log> Feeder<F, L> {
                 _ = compare.tick() => self.look(),
                 Some(look) = self.looks.next() => self.compare(look).await,
                 Some(page) = self.pages.next() => self.page(page).await,
+                _ = learn.tick() => self.look_for_generations(),
+                Some(standing) = self.learning.next() => self.learn_generations(standing).await,
                 Some(part) = self.ages.next() => self.part(part).measuring = false,
                 () = until(held), if held.is_some() => self.held = None,
                 delivery = self.feed.next(wanted), if held.is_none() => match delivery {
@@ -286,7 +297,7 @@ impl<F: Feed, L: Log> Feeder<F, L> {
     }
 
     /// Begins to look where each part of the log stands.
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         for id in self.log.parts() {
             let part = self.part(id);
             if part.looking {

@@ -1,4 +1,4 @@
-//! How far read models are behind the log, in events and in time.
+//! How far read models are behind the log, in events and in time: the generations that are served.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use event_store::{ShardId, Slot, SlotHead, SlotPosition};
 
 use crate::engine::Engine;
 use crate::feed::Log;
+use crate::generation::Generation;
 use crate::intake::Run;
 use crate::progress::Progress;
 
@@ -28,7 +29,7 @@ pub(crate) fn record_batch(runs: &[Run], events: usize, took: Duration) {
     }
 }
 
-fn age_ms(recorded_at: domain::Timestamp) -> f64 {
+pub(crate) fn age_ms(recorded_at: domain::Timestamp) -> f64 {
     let age = service::edge::now().as_datetime() - recorded_at.as_datetime();
     // Clocks of two machines differ; nothing is visible before it is recorded.
     age.num_microseconds().unwrap_or(i64::MAX).max(0) as f64 / 1_000.0
@@ -36,7 +37,8 @@ fn age_ms(recorded_at: domain::Timestamp) -> f64 {
 
 /// Measures every read model against the heads of a part of the log, of the slots that are ours.
 pub(crate) fn measure(feed: ShardId, part: ShardId, engine: &Engine, heads: &[SlotHead], progress: &Progress) {
-    for (model, generation) in engine.generations().iter().enumerate() {
+    let served = |(_, generation): &(usize, &Generation)| generation.served;
+    for (model, generation) in engine.generations().iter().enumerate().filter(served) {
         let lag = |head: &SlotHead| head.slot_position.0 - engine.checkpoint(model, head.slot).slot_position.0;
         let events: i64 = heads.iter().map(lag).filter(|events| *events > 0).sum();
         metrics::gauge!("projector_lag_events", &labels(generation.read_model, feed, part)).set(events as f64);
@@ -62,7 +64,8 @@ fn labels(read_model: &'static str, feed: ShardId, part: ShardId) -> [(&'static 
 /// most.
 pub(crate) fn samples(engine: &Engine, heads: &[SlotHead]) -> Vec<(&'static str, Slot, SlotPosition)> {
     let mut samples = vec![];
-    for (model, generation) in engine.generations().iter().enumerate() {
+    let served = |(_, generation): &(usize, &Generation)| generation.served;
+    for (model, generation) in engine.generations().iter().enumerate().filter(served) {
         let at = |head: &SlotHead| engine.checkpoint(model, head.slot).slot_position;
         let mut lagging: Vec<&SlotHead> = heads.iter().filter(|head| head.slot_position > at(head)).collect();
         lagging.sort_by_key(|head| std::cmp::Reverse(head.slot_position.0 - at(head).0));
@@ -102,7 +105,7 @@ pub(crate) async fn ages<L: Log>(
 
 /// Counts parked streams. Only a figure: where the read store fails, the next batch says so.
 pub(crate) async fn parked(shard: ShardId, engine: &Engine, progress: &Progress) {
-    for generation in engine.generations() {
+    for generation in engine.generations().iter().filter(|it| it.served) {
         let streams: Result<i64, sqlx::Error> = sqlx::query_scalar(
             "SELECT coalesce(sum(parked), 0)::bigint FROM meta.checkpoints WHERE read_model = $1 AND generation = $2",
         )

@@ -11,6 +11,8 @@ use event_store::{ShardId, Slot};
 use service::health::Part;
 use tokio::sync::watch;
 
+use crate::error::Error;
+use crate::generation::Refused;
 use crate::intake::Stopped;
 
 /// Shared by all feeds of a projector. Cheap to clone.
@@ -23,6 +25,8 @@ struct Inner {
     commits: watch::Sender<u64>,
     shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
     kafka: Mutex<Option<KafkaStatus>>,
+    /// Read models that this binary must not feed, and why.
+    refused: Mutex<BTreeMap<&'static str, String>>,
 }
 
 /// How reading the topic is going.
@@ -84,6 +88,7 @@ impl Progress {
             commits: watch::Sender::new(0),
             shards: Mutex::default(),
             kafka: Mutex::default(),
+            refused: Mutex::default(),
         }))
     }
 
@@ -102,6 +107,7 @@ impl Progress {
         if self.kafka().is_some_and(|kafka| kafka.away) {
             problems.push("Kafka or the topic cannot be reached: read models stand still".to_owned());
         }
+        problems.extend(self.refused().into_values());
         let parked = shards.values().next().map(|status| &status.parked_streams);
         for (read_model, streams) in parked.into_iter().flatten().filter(|(_, streams)| **streams > 0) {
             problems.push(format!("{streams} parked streams in {read_model}"));
@@ -128,6 +134,22 @@ impl Progress {
     /// How reading the topic is going; `None` where the shards are tailed.
     pub fn kafka(&self) -> Option<KafkaStatus> {
         self.0.kafka.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Read models that this binary does not feed, because another version of their code filled what
+    /// there is; each with what to do.
+    pub fn refused(&self) -> BTreeMap<&'static str, String> {
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn refuse(&self, refused: &[Refused]) {
+        let described = |refused: &Refused| (refused.read_model, Error::from(*refused).to_string());
+        let now: BTreeMap<_, _> = refused.iter().map(described).collect();
+        let mut known = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        for (read_model, why) in now.iter().filter(|(name, why)| known.get(**name) != Some(*why)) {
+            tracing::error!(read_model, why, "the read model is not fed");
+        }
+        *known = now;
     }
 
     pub(crate) fn update_kafka(&self, change: impl FnOnce(&mut KafkaStatus)) {

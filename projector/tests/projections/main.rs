@@ -9,6 +9,7 @@ mod killed;
 mod live;
 mod poison;
 mod property;
+mod rebuild;
 mod rivals;
 mod standstill;
 mod support;

@@ -42,6 +42,31 @@ pub(crate) async fn all(pool: &PgPool) -> Tables {
     tables
 }
 
+/// The same of another generation, under the names of the first, so that they compare.
+pub(crate) async fn of_generation(pool: &PgPool, number: i32) -> Tables {
+    let mut tables = Tables::new();
+    for (table, key, times) in TABLES {
+        let there = table.replace("_g1.", &format!("_g{number}."));
+        tables.insert(table, of_table(pool, &there, key, times).await);
+    }
+    tables
+}
+
+/// One hash over every row of a generation, byte for byte.
+pub(crate) async fn hash_of(pool: &PgPool, number: i32) -> String {
+    let mut parts = vec![];
+    for (table, key, _) in TABLES {
+        let there = table.replace("_g1.", &format!("_g{number}."));
+        parts.push(format!(
+            "(SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY {key}), '')) FROM {there} AS t)"
+        ));
+    }
+    sqlx::query_scalar(&format!("SELECT md5({})", parts.join(" || ")))
+        .fetch_one(pool)
+        .await
+        .expect("a hash")
+}
+
 async fn of_table(pool: &PgPool, table: &str, key: &str, times: &str) -> Vec<Value> {
     let mut row = "to_jsonb(t) - 'search'".to_owned();
     for time in times.split(',').filter(|time| !time.is_empty()) {
