@@ -5,15 +5,26 @@
 //! and a parked stream's rows are its fold up to the event before the first parked one. Parking
 //! happens in the transaction that moves the checkpoint past the events, so a crash changes
 //! nothing of this.
+//!
+//! An operator may [`drop`] what waits behind a stream. It is then out of that generation: its row in
+//! `meta.parked_streams` stays, so that queries go on saying it, and events pass it by unlisted.
 
+mod drop;
+mod list;
 mod retry;
+mod selection;
+mod show;
 
 use std::collections::{BTreeMap, HashSet};
 
 use event_store::Slot;
 use sqlx::PgConnection;
 
-pub use retry::{Retried, retry};
+pub use drop::{Dropped, drop};
+pub use list::{ParkedStream, list};
+pub use retry::{Retried, retry, retry_selected};
+pub use selection::Selection;
+pub use show::{Content, ParkedEvent, Shown, show};
 
 use crate::checkpoint::ModelIndex;
 use crate::generation::Generation;
@@ -214,12 +225,19 @@ impl Streams {
 }
 
 impl Events {
+    /// Streams that were given up are passed by: what waits for nothing need not be listed.
     async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO meta.parked_events
                 (read_model, generation, aggregate_type, aggregate_id, sequence, slot, slot_position)
              SELECT * FROM unnest(
                  $1::text[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::int[], $7::bigint[])
+                 AS e (read_model, generation, aggregate_type, aggregate_id, sequence, slot, slot_position)
+              WHERE NOT EXISTS (
+                 SELECT FROM meta.parked_streams AS s
+                  WHERE s.read_model = e.read_model AND s.generation = e.generation
+                    AND s.aggregate_type = e.aggregate_type AND s.aggregate_id = e.aggregate_id
+                    AND s.dropped_at IS NOT NULL)
              ON CONFLICT DO NOTHING",
         )
         .bind(&self.read_model)

