@@ -183,7 +183,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn summary(report: &Report) -> Value {
+pub(crate) fn summary(report: &Report) -> Value {
     let fingerprints = report.fingerprints.iter().map(|((read_model, tenant), print)| {
         json!({
             "read_model": read_model, "tenant": tenant, "slot_position": print.at, "rows": print.rows,
