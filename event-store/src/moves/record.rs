@@ -192,6 +192,15 @@ pub(super) async fn read(control: &mut PgConnection, id: MoveId) -> Result<Optio
     row.as_ref().map(from_row).transpose().map_err(unreachable)
 }
 
+/// Whether a change must outlive a crash of the control database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It decides.
+    Surely,
+    /// It only tells, and writers may be waiting: no flush is waited for.
+    Probably,
+}
+
 /// Goes on to a state from one of `from`; false where the move stands elsewhere. Between opening and
 /// undoing, this update decides.
 pub(super) async fn advance(
@@ -199,16 +208,22 @@ pub(super) async fn advance(
     id: MoveId,
     from: &[MoveState],
     to: MoveState,
+    kept: Kept,
 ) -> Result<bool, Error> {
+    let commit = match kept {
+        Kept::Surely => "on",
+        Kept::Probably => "off",
+    };
     let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
     let advanced = sqlx::query(
         "UPDATE moves SET state = $3, \
                 fenced_at = CASE WHEN $3 = 'fencing' THEN coalesce(fenced_at, clock_timestamp()) ELSE fenced_at END \
-          WHERE move = $1 AND state = ANY ($2)",
+          WHERE move = $1 AND state = ANY ($2) AND set_config('synchronous_commit', $4, true) = $4",
     )
     .bind(id.0)
     .bind(from)
     .bind(to.as_str())
+    .bind(commit)
     .execute(control)
     .await
     .map_err(unreachable)?;

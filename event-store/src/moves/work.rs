@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::mover::MoveEnd;
-use super::record::{self, Move, MoveState};
+use super::record::{self, Kept, Move, MoveState};
 use super::source::{Counter, Standing};
 use super::{MoveFault, MoveOptions, drain, source, target, verify};
 use crate::control::unreachable;
@@ -313,7 +313,15 @@ impl<'a> Work<'a> {
 
     /// Notes how far it has come. Nothing depends on it but who looks.
     async fn go_on(&mut self, to: MoveState) -> Result<(), Error> {
-        if !record::advance(&mut self.control, self.moving.id, &MoveState::UNDECIDED, to).await? {
+        if !record::advance(
+            &mut self.control,
+            self.moving.id,
+            &MoveState::UNDECIDED,
+            to,
+            Kept::Probably,
+        )
+        .await?
+        {
             return Err(self.refuse("another mover decided about it meanwhile"));
         }
         self.moving.state = to;
@@ -325,7 +333,7 @@ impl<'a> Work<'a> {
         let give_up = Instant::now() + PATIENCE_BEHIND_FENCE;
         loop {
             let from = [&MoveState::UNDECIDED[..], &[to]].concat();
-            match record::advance(&mut self.control, self.moving.id, &from, to).await {
+            match record::advance(&mut self.control, self.moving.id, &from, to, Kept::Surely).await {
                 Ok(true) => {
                     self.moving.state = to;
                     return Ok(());
