@@ -145,7 +145,7 @@ fn of_slots(shards: &[ShardView]) -> Option<Finding> {
         Finding::wrong(
             "slots",
             format!("{owned} of {all} are owned"),
-            "name every shard in event_store.shards; else look for a lost move with `comanda shards list`",
+            "name every shard in event_store.shards; finish a move that was left with `comanda shards move --resume`",
         )
     })
 }
