@@ -4,10 +4,14 @@
 mod backup;
 mod concurrency;
 mod crash;
+mod events_export;
+mod history;
 mod import;
 mod journey;
 mod moves;
 mod on_cluster;
+mod ops;
+mod rebuild;
 mod refusals;
 mod support;
 mod tenants;

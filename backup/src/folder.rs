@@ -5,11 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ServerRecord};
 
 /// A folder of backups.
 #[derive(Debug, Clone)]
@@ -79,6 +80,13 @@ impl Folder {
     /// What was kept under this name.
     pub fn key(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.keys().join(name)).ok()
+    }
+
+    /// When the archive behind this server's backup was last written; none where it has none.
+    pub fn archived_until(&self, server: &ServerRecord) -> Option<DateTime<Utc>> {
+        let wal = std::fs::read_dir(self.wal(server.archive.as_ref()?)).ok()?;
+        let written = wal.flatten().filter_map(|entry| entry.metadata().ok()?.modified().ok());
+        written.max().map(DateTime::from)
     }
 
     /// The backups that are whole, the oldest first.

@@ -87,7 +87,8 @@ pub async fn recover(
         wal,
         until: match until {
             Until::Latest => RecoverUntil::EndOfArchive,
-            Until::Time(_) => RecoverUntil::Time(time_text(until)),
+            // PostgreSQL does not know the name of a zone, not even `Z`, when it reads this.
+            Until::Time(time) => RecoverUntil::Time(time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()),
         },
         password: folder.key("password").unwrap_or_default(),
     };

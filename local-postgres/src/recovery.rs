@@ -33,7 +33,7 @@ pub struct Recovery {
 pub enum RecoverUntil {
     /// At the end of the log that there is.
     EndOfArchive,
-    /// Before the first commit later than this, a `timestamptz` with its zone.
+    /// Before the first commit later than this, a `timestamptz` whose zone is a number (`+00`).
     Time(String),
 }
 

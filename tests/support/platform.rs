@@ -58,9 +58,19 @@ impl Platform {
 
     /// Starts with additional environment variables.
     pub(crate) async fn start_with(environment: &[(&str, &str)]) -> Self {
+        Self::start_in(Self::new_folder(), environment).await
+    }
+
+    /// A folder that a platform can be started in; its data lies in `data` there.
+    pub(crate) fn new_folder() -> TempDir {
         let folder = TempDir::with_prefix("comanda-").expect("a folder");
         // PostgreSQL runs as a user of its own under root and must be able to enter.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+        folder
+    }
+
+    /// Starts on what lies in the folder.
+    pub(crate) async fn start_in(folder: TempDir, environment: &[(&str, &str)]) -> Self {
         let port = free_port();
         let environment: Vec<_> = environment
             .iter()
