@@ -112,9 +112,6 @@ impl Folder {
             self.write_event(event)?;
         }
         self.cursor.extend(&page.passed);
-        if self.written >= self.round_events {
-            self.commit()?;
-        }
         Ok(())
     }
 
@@ -131,10 +128,14 @@ impl Folder {
             open.used = self.written;
             open.part.write(event, &open.temporary)?;
         }
-        if self.written.is_multiple_of(LOOK_EVERY) {
-            self.spill()?;
+        self.cursor.set(event.token());
+        if self.written >= self.round_events {
+            self.commit()
+        } else if self.written.is_multiple_of(LOOK_EVERY) {
+            self.spill()
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     fn create(&self, (tenant, day): &Partition) -> Result<Open, Error> {

@@ -2,6 +2,8 @@
 
 pub(crate) mod csv;
 pub(crate) mod parquet;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
