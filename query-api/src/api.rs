@@ -20,6 +20,8 @@ use service::settings::QuerySettings;
 use service::{Principal, Problem, Verifier};
 
 use crate::error::{Code, Error, code_of, request_error, set_code};
+use crate::generation::{self, Chosen};
+use crate::history::History;
 use crate::http::Params;
 use crate::limits::{self, Limits, Measured, Question};
 use crate::nulls::FieldTypes;
@@ -33,6 +35,7 @@ use crate::stores::{Lease, ReadStores, Replica};
 #[derive(Clone)]
 pub struct QueryApi(Arc<Parts>);
 
+#[derive(Clone)]
 struct Parts {
     schema: Schema,
     types: Arc<FieldTypes>,
@@ -41,6 +44,7 @@ struct Parts {
     limits: Arc<Limits>,
     patience: Patience,
     progress: Option<Arc<dyn Progress>>,
+    history: History,
     explorer: bool,
 }
 
@@ -48,6 +52,7 @@ struct Parts {
 pub(crate) struct Asked {
     pub(crate) params: Params,
     pub(crate) brought: Option<PositionToken>,
+    pub(crate) chosen: Chosen,
     /// GET must not change anything.
     pub(crate) may_write: bool,
 }
@@ -80,6 +85,7 @@ struct Run<'r> {
     document: ExecutableDocument,
     measured: &'r Measured,
     brought: Option<&'r PositionToken>,
+    chosen: &'r Chosen,
 }
 
 impl QueryApi {
@@ -96,6 +102,7 @@ impl QueryApi {
             limits: Arc::new(Limits::new(settings)),
             patience,
             progress: None,
+            history: History::default(),
             explorer: settings.graphiql,
         }))
     }
@@ -104,16 +111,19 @@ impl QueryApi {
     /// cloned or served.
     #[must_use]
     pub fn with_progress(self, progress: impl Progress) -> Self {
-        let parts = &*self.0;
         Self(Arc::new(Parts {
-            schema: parts.schema.clone(),
-            types: Arc::clone(&parts.types),
-            stores: parts.stores.clone(),
-            verifier: Arc::clone(&parts.verifier),
-            limits: Arc::clone(&parts.limits),
-            patience: parts.patience,
             progress: Some(Arc::new(progress)),
-            explorer: parts.explorer,
+            ..Parts::clone(&self.0)
+        }))
+    }
+
+    /// Answers what is asked of the past; without it such fields fail. Call it before the API is
+    /// cloned or served.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self(Arc::new(Parts {
+            history,
+            ..Parts::clone(&self.0)
         }))
     }
 
@@ -128,6 +138,7 @@ impl QueryApi {
         let Asked {
             params,
             brought,
+            chosen,
             may_write,
         } = asked;
         let slot = Slot::of(principal.tenant().tenant());
@@ -143,6 +154,7 @@ impl QueryApi {
             document,
             measured: &measured,
             brought: brought.as_ref(),
+            chosen: &chosen,
         };
         let (mut response, seen) = match self.run(run, &params).await? {
             Ok(done) => done,
@@ -167,7 +179,7 @@ impl QueryApi {
     async fn run(&self, run: Run<'_>, params: &Params) -> Result<Result<(Response, Seen), NotReached>, Problem> {
         let mut failed: Vec<Arc<Replica>> = Vec::new();
         loop {
-            let source = match self.source(run.measured, run.brought, &failed).await? {
+            let source = match self.source(&run, &failed).await? {
                 Ok(source) => source,
                 Err(behind) => return Ok(Err(behind)),
             };
@@ -178,7 +190,8 @@ impl QueryApi {
             let mut request = Request::new("")
                 .variables(params.variables.clone())
                 .data(Arc::clone(&session))
-                .data(Arc::clone(&self.0.limits));
+                .data(Arc::clone(&self.0.limits))
+                .data(self.0.history.clone());
             request.operation_name.clone_from(&params.operation_name);
             request.set_parsed_query(run.document.clone());
             let response = self.0.schema.execute(request).await;
@@ -234,28 +247,41 @@ impl QueryApi {
     /// Where to read from, once it has passed the position that the request brings.
     async fn source(
         &self,
-        measured: &Measured,
-        brought: Option<&PositionToken>,
+        run: &Run<'_>,
         avoid: &[Arc<Replica>],
     ) -> Result<Result<Option<Lease>, NotReached>, Problem> {
+        let Run {
+            measured,
+            brought,
+            chosen,
+            ..
+        } = run;
         if measured.models.is_empty() {
             return Ok(Ok(None));
         }
-        let stores = &self.0.stores;
-        let Some(token) = brought else {
-            let picked = stores.pick(avoid).await;
-            return picked.map(|lease| Ok(Some(lease))).map_err(|error| outage(&error));
+        // A generation that was named is read as it is, however far it is.
+        let mut served = measured.models.clone();
+        served.retain(|model| !chosen.names(*model));
+        let found = match brought.filter(|_| !served.is_empty()) {
+            None => self.0.stores.pick(avoid).await.map(Waited::Reached),
+            Some(token) => {
+                let wanted = Wanted {
+                    models: &served,
+                    token,
+                    avoid,
+                };
+                position::wait(&self.0.stores, self.0.progress.as_deref(), wanted, self.0.patience).await
+            }
         };
-        let wanted = Wanted {
-            models: &measured.models,
-            token,
-            avoid,
+        let mut lease = match found.map_err(|error| outage(&error))? {
+            Waited::Reached(lease) => lease,
+            Waited::NotReached(behind) => return Ok(Err(behind)),
         };
-        match position::wait(stores, self.0.progress.as_deref(), wanted, self.0.patience).await {
-            Ok(Waited::Reached(lease)) => Ok(Ok(Some(lease))),
-            Ok(Waited::NotReached(behind)) => Ok(Err(behind)),
-            Err(error) => Err(outage(&error)),
+        if !chosen.is_empty() {
+            let named = lease.choose(chosen).await.map_err(|error| outage(&error))?;
+            named.map_err(|(model, generation)| generation::unknown(model, generation))?;
         }
+        Ok(Ok(Some(lease)))
     }
 }
 
@@ -264,7 +290,12 @@ fn outage(error: &Error) -> Problem {
     match error {
         Error::Overloaded => Problem::overloaded(),
         Error::Unavailable(_) | Error::NotReady(_) => Problem::unavailable(),
-        Error::Refused { .. } | Error::Statement(_) | Error::Row(_) => {
+        Error::Refused { .. }
+        | Error::Statement(_)
+        | Error::Row(_)
+        | Error::Log(_)
+        | Error::LogTooSlow
+        | Error::NoLog => {
             tracing::error!(error = error as &dyn std::error::Error, "the read store cannot be read");
             Problem::internal()
         }

@@ -33,12 +33,14 @@ pub enum Code {
     EstablishmentForbidden,
     /// The position in `Comanda-Position` was not reached in time. Send the request again.
     PositionNotReached,
+    /// The log, which the past is read from, does not answer, or is not known to this process.
+    HistoryUnavailable,
     /// Something failed on the platform's side.
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::BatchNotSupported,
         Self::ParseFailed,
@@ -50,6 +52,7 @@ impl Code {
         Self::InvalidCursor,
         Self::EstablishmentForbidden,
         Self::PositionNotReached,
+        Self::HistoryUnavailable,
         Self::Internal,
     ];
 
@@ -66,6 +69,7 @@ impl Code {
             Self::InvalidCursor => "INVALID_CURSOR",
             Self::EstablishmentForbidden => "ESTABLISHMENT_FORBIDDEN",
             Self::PositionNotReached => "POSITION_NOT_REACHED",
+            Self::HistoryUnavailable => "HISTORY_UNAVAILABLE",
             Self::Internal => "INTERNAL_SERVER_ERROR",
         }
     }
@@ -88,6 +92,13 @@ pub enum Error {
     NotReady(ReadModel),
     #[error("a statement on the read store failed")]
     Statement(#[source] sqlx::Error),
+    /// What the past is read from.
+    #[error("the log cannot be read")]
+    Log(#[source] event_store::Error),
+    #[error("the log does not answer in time")]
+    LogTooSlow,
+    #[error("this process knows no log")]
+    NoLog,
     /// A row that this binary cannot show: written by a newer one, or damaged.
     #[error("a row of the read store cannot be shown: {0}")]
     Row(String),
@@ -109,7 +120,34 @@ impl Error {
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Overloaded | Self::NotReady(_) => true,
+            // Other fields can be answered: the log is not the read store.
+            Self::Log(_) | Self::LogTooSlow | Self::NoLog => false,
             Self::Refused { .. } | Self::Statement(_) | Self::Row(_) => false,
+        }
+    }
+
+    /// Whether the past cannot be read now, though it may be later.
+    fn is_history_outage(&self) -> bool {
+        use event_store::Error as Store;
+        match self {
+            Self::LogTooSlow | Self::NoLog => true,
+            Self::Log(error) => match error {
+                Store::Unavailable { .. } | Store::NotOwned { .. } | Store::Overloaded { .. } => true,
+                Store::Conflict { .. }
+                | Store::Rejected { .. }
+                | Store::Undecodable { .. }
+                | Store::UnknownStream { .. }
+                | Store::NotAStream { .. }
+                | Store::UnknownShard(_)
+                | Store::NotMoved { .. }
+                | Store::Misconfigured(_) => false,
+            },
+            Self::Refused { .. }
+            | Self::Unavailable(_)
+            | Self::Overloaded
+            | Self::NotReady(_)
+            | Self::Statement(_)
+            | Self::Row(_) => false,
         }
     }
 
@@ -117,9 +155,18 @@ impl Error {
     pub(crate) fn for_client(&self) -> async_graphql::Error {
         let (code, message) = match self {
             Self::Refused { code, message } => (*code, message.as_str()),
-            Self::Unavailable(_) | Self::Overloaded | Self::NotReady(_) | Self::Statement(_) | Self::Row(_) => {
-                (Code::Internal, "This field could not be answered.")
-            }
+            past if past.is_history_outage() => (
+                Code::HistoryUnavailable,
+                "The past cannot be read at the moment; the present can.",
+            ),
+            Self::Unavailable(_)
+            | Self::Overloaded
+            | Self::NotReady(_)
+            | Self::Log(_)
+            | Self::LogTooSlow
+            | Self::NoLog
+            | Self::Statement(_)
+            | Self::Row(_) => (Code::Internal, "This field could not be answered."),
         };
         async_graphql::Error::new(message).extend_with(|_, extensions| extensions.set("code", code.as_str()))
     }

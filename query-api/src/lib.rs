@@ -12,6 +12,8 @@
 mod api;
 mod cursor;
 mod error;
+mod generation;
+mod history;
 mod http;
 mod id;
 mod limits;
@@ -28,6 +30,8 @@ mod stores;
 pub use crate::http::router;
 pub use api::QueryApi;
 pub use error::{Code, Error};
+pub use generation::COMANDA_GENERATION;
+pub use history::History;
 pub use position::{COMANDA_POSITION, Progress};
 pub use read_model::ReadModel;
 pub use schema::sdl;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Instant;
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, Row};
 
 use crate::error::Error;
+use crate::generation::Chosen;
 
 /// A read model, by its name in `meta.read_models`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +68,8 @@ pub(crate) struct Table {
     pub(crate) generation: i32,
     /// Schema-qualified and quoted, ready to stand in SQL.
     pub(crate) name: String,
+    /// The request named it; it need not be the served one.
+    pub(crate) chosen: bool,
 }
 
 /// Which generation of each read model is served: what a request resolves once and keeps.
@@ -84,28 +88,67 @@ impl Pointers {
         )
         .fetch_all(from)
         .await?;
-        let mut tables = HashMap::new();
-        for row in rows {
-            let (name, generation, schema): (String, i32, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            // A name that is no plain identifier never reaches SQL, whoever wrote it there.
-            let Some(model) = ReadModel::from_stored(&name).filter(|_| is_identifier(&schema)) else {
-                continue;
-            };
-            let name = format!("\"{schema}\".{}", model.table());
-            tables.insert(
-                model,
-                Table {
-                    model,
-                    generation,
-                    name,
-                },
-            );
-        }
+        let tables = rows.iter().map(|row| Table::read(row, false));
+        let tables: Result<Vec<_>, _> = tables.collect();
+        let tables = tables?
+            .into_iter()
+            .flatten()
+            .map(|table| (table.model, table))
+            .collect();
         Ok(Self { tables, read_at })
+    }
+
+    /// These, but for the generations that a request names. `Err` within tells which is not there.
+    pub(crate) async fn with(
+        &self,
+        chosen: &Chosen,
+        from: impl PgExecutor<'_>,
+    ) -> Result<Result<Self, (ReadModel, i32)>, sqlx::Error> {
+        let (models, generations): (Vec<_>, Vec<_>) = chosen.iter().map(|(model, it)| (model.as_str(), it)).unzip();
+        let rows = sqlx::query(
+            "SELECT read_model, generation, schema_name FROM meta.generations \
+             JOIN unnest($1::text[], $2::int[]) AS asked (read_model, generation) USING (read_model, generation)",
+        )
+        .bind(models)
+        .bind(generations)
+        .fetch_all(from)
+        .await?;
+        let mut tables = self.tables.clone();
+        for row in &rows {
+            if let Some(table) = Table::read(row, true)? {
+                tables.insert(table.model, table);
+            }
+        }
+        let missing = chosen
+            .iter()
+            .find(|(model, _)| !tables.get(model).is_some_and(|table| table.chosen));
+        Ok(match missing {
+            Some(missing) => Err(missing),
+            None => Ok(Self {
+                tables,
+                read_at: self.read_at,
+            }),
+        })
     }
 
     pub(crate) fn table(&self, model: ReadModel) -> Result<&Table, Error> {
         self.tables.get(&model).ok_or(Error::NotReady(model))
+    }
+}
+
+impl Table {
+    /// From `read_model, generation, schema_name`; `None` for a read model that this binary does not
+    /// know.
+    fn read(row: &PgRow, chosen: bool) -> Result<Option<Self>, sqlx::Error> {
+        let (name, generation, schema): (String, i32, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        // A name that is no plain identifier never reaches SQL, whoever wrote it there.
+        let model = ReadModel::from_stored(&name).filter(|_| is_identifier(&schema));
+        Ok(model.map(|model| Self {
+            model,
+            generation,
+            name: format!("\"{schema}\".{}", model.table()),
+            chosen,
+        }))
     }
 }
 

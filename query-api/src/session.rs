@@ -107,7 +107,9 @@ impl Session {
         let rows = Rows::new(&shape, rows.await?)?;
         self.check(lease, &rows)?;
         for standing in &rows.standing {
-            state.seen.furthest = state.seen.furthest.max(Some(standing.checkpoint));
+            if !lease.pointers.table(standing.model)?.chosen {
+                state.seen.furthest = state.seen.furthest.max(Some(standing.checkpoint));
+            }
             if standing.parked && !state.seen.parked.contains(&standing.model) {
                 state.seen.parked.push(standing.model);
             }
@@ -120,6 +122,10 @@ impl Session {
     fn check(&self, lease: &Lease, rows: &Rows) -> Result<(), Error> {
         let slot = Slot::of(self.scope().tenant());
         for standing in &rows.standing {
+            let table = lease.pointers.table(standing.model)?;
+            if table.chosen {
+                continue;
+            }
             if self
                 .brought
                 .as_ref()
@@ -128,10 +134,9 @@ impl Session {
                 lease.replica.forget(standing.model);
                 return Err(Error::NotReady(standing.model));
             }
-            let generation = lease.pointers.table(standing.model)?.generation;
             lease
                 .replica
-                .learn(standing.model, generation, slot, standing.checkpoint);
+                .learn(standing.model, table.generation, slot, standing.checkpoint);
         }
         Ok(())
     }

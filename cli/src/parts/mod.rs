@@ -11,7 +11,7 @@ use axum::Router;
 use command_api::CommandApi;
 use event_store::{ControlOptions, EventStore, ShardId, ShardOptions};
 use projector::{KafkaProjector, Progress, Projector};
-use query_api::{QueryApi, ReadStores};
+use query_api::{History, QueryApi, ReadStores};
 use relay::Relay;
 use service::Settings;
 use service::auth::{AuthError, Verifier};
@@ -91,7 +91,7 @@ pub(crate) async fn all(process: &Process, databases: &Databases) -> Result<Part
     }
     let router = command_api(process, &store, &verifier)
         .merge(ops_api(process, databases.clone(), Arc::clone(&verifier)))
-        .merge(query_api(process, verifier, Some(&progress))?);
+        .merge(query_api(process, verifier, Some(&progress), Some(&store))?);
     Ok(Parts {
         router,
         store: Some(store),
@@ -166,16 +166,18 @@ pub(crate) fn verifier(process: &Process) -> Result<Arc<Verifier>, PartError> {
 /// Commands in, events out.
 pub(crate) fn command_api(process: &Process, store: &EventStore, verifier: &Arc<Verifier>) -> Router {
     let settings = process.settings.command.clone();
-    let api = CommandApi::new(store.clone(), Arc::clone(verifier), settings);
+    let api = CommandApi::new(store.clone(), Arc::clone(verifier), settings).with_streams_ended_by(&process.front);
     api.follow_catalogue(&process.behind);
     command_api::router(api)
 }
 
-/// Queries. With a projector in the same process, those that wait for a write wake at once.
+/// Queries. With a projector in the same process, those that wait for a write wake at once; with the
+/// log open in it, the past is read from there, else from shards that are opened when needed.
 pub(crate) fn query_api(
     process: &Process,
     verifier: Arc<Verifier>,
     progress: Option<&Progress>,
+    log: Option<&EventStore>,
 ) -> Result<Router, PartError> {
     let settings = &process.settings;
     let options = query_api::PoolOptions::default();
@@ -186,7 +188,12 @@ pub(crate) fn query_api(
     })?;
     stores.watch(&process.behind);
     health::watch_read_stores(&process.health, &stores);
-    let api = QueryApi::new(stores, verifier, &settings.query);
+    let history = match log {
+        Some(store) => History::of(store.clone()),
+        None if settings.event_store.shards.is_empty() => History::default(),
+        None => History::opened_when_needed(log_options(settings)),
+    };
+    let api = QueryApi::new(stores, verifier, &settings.query).with_history(history);
     let api = match progress {
         Some(progress) => api.with_progress(progress.commits()),
         None => api,

@@ -105,7 +105,7 @@ async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
             }
         }
         Role::QueryApi => Parts {
-            router: parts::query_api(process, parts::verifier(process)?, None)?,
+            router: parts::query_api(process, parts::verifier(process)?, None, None)?,
             ..Parts::default()
         },
         Role::OpsApi => {

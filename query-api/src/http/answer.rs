@@ -65,7 +65,7 @@ fn respond(status: StatusCode, media: MediaType, body: &Body) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
         VARY,
-        HeaderValue::from_static("Accept, Authorization, Comanda-Position"),
+        HeaderValue::from_static("Accept, Authorization, Comanda-Position, Comanda-Generation"),
     );
     response
 }

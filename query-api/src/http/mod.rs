@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use service::{Principal, Problem, Scope};
 
 use crate::api::{Asked, QueryApi};
+use crate::generation::{COMANDA_GENERATION, Chosen};
 use crate::position;
 use accept::{MediaType, Preference};
 pub(crate) use params::Params;
@@ -96,17 +97,31 @@ async fn respond(
         Ok(brought) => brought,
         Err(problem) => return problem.into_response(),
     };
+    let chosen = match Chosen::from_headers(&parts.headers, &principal) {
+        Ok(chosen) => chosen,
+        Err(problem) => return problem.into_response(),
+    };
     let params = match params {
         Ok(params) => params,
         Err(error) => return answer::malformed(media, error),
     };
+    let named = HeaderValue::try_from(chosen.to_string())
+        .ok()
+        .filter(|_| !chosen.is_empty());
     let asked = Asked {
         params,
         brought,
+        chosen,
         may_write: parts.method == Method::POST,
     };
     match api.answer(principal, asked).await {
-        Ok(answer) => answer::render(media, answer),
+        Ok(answer) => {
+            let mut response = answer::render(media, answer);
+            response
+                .headers_mut()
+                .extend(named.map(|value| (COMANDA_GENERATION, value)));
+            response
+        }
         Err(problem) => problem.into_response(),
     }
 }

@@ -19,6 +19,8 @@ const TIMELINE: u64 = 5;
 const MODIFIERS: u64 = 1;
 /// A total is counted by reading the whole list.
 const TOTAL_COUNT: u64 = 50;
+/// A stream is read from the log and folded.
+const HISTORY: u64 = 20;
 /// Fragments may nest this deep in each other.
 const FRAGMENT_NESTING: u64 = 30;
 /// Lists of introspection may nest this deep in each other: enough for the usual tools, too little
@@ -73,10 +75,11 @@ pub(crate) fn measure(question: &Question<'_>, limits: &Limits) -> Result<Measur
             limits.depth
         };
         check("depth", depth, weight.depth, "is nested deeper")?;
-        let touched = plan::models_of(name);
+        let past = scale.asks_for_past(root);
+        let touched = if past { &[] } else { plan::models_of(name) };
         reads += u64::from(!touched.is_empty());
         models.extend_from_slice(touched);
-        if weight.timeline {
+        if weight.timeline && !past {
             models.push(ReadModel::OrderTimeline);
         }
         whole = whole.and(weight);
@@ -276,6 +279,7 @@ impl<'d> Scale<'d> {
             "modifiers" => (each.saturating_mul(MODIFIERS), inner.per_row),
             "totalCount" => (TOTAL_COUNT, 0),
             "dailySales" => (each.saturating_mul(self.days(field)), 0),
+            "order" if self.asks_for_past(field) => (each.saturating_add(HISTORY), inner.per_row),
             "orders" | "products" | "establishments" => (inner.cost(self.rows(field)).saturating_add(1), 0),
             _ if is_object => (each, inner.per_row),
             _ => (0, 0),
@@ -305,6 +309,12 @@ impl<'d> Scale<'d> {
             (Some(from), Some(to)) => u64::try_from((to - from).num_days()).map_or(1, |days| (days + 1).min(longest)),
             _ => longest,
         }
+    }
+
+    /// Whether the field is answered from the log instead of a read model.
+    fn asks_for_past(&self, field: &Field) -> bool {
+        let given = |name| self.argument(field, name).is_some_and(|value| value != Value::Null);
+        field.name.node == "order" && plan::HISTORY_ARGUMENTS.into_iter().any(given)
     }
 
     fn argument(&self, field: &Field, name: &str) -> Option<Value> {

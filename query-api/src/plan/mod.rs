@@ -26,6 +26,9 @@ pub(crate) fn models_of(root_field: &str) -> &'static [ReadModel] {
     }
 }
 
+/// The arguments that ask for an order's past, which the log answers.
+pub(crate) const HISTORY_ARGUMENTS: [&str; 2] = ["atVersion", "asOf"];
+
 /// What a connection is asked for beside its rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ListSelection {

@@ -15,7 +15,7 @@ use crate::sql::{OF_TENANT, Statement, get};
 /// A row of `order_timeline`; `None` is a column that is null or was not read.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct EntryRow {
-    order_id: Uuid,
+    pub(crate) order_id: Uuid,
     pub(crate) sequence: i64,
     pub(crate) event_type: Option<String>,
     pub(crate) from_status: Option<String>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Interface, Object, Result};
-use domain::{BusinessDate, EstablishmentId, OrderId, ProductId};
+use domain::{BusinessDate, EstablishmentId, OrderId, ProductId, Sequence};
 
 use super::catalogue::{Establishment, Product};
 use super::connection::{Connection, PageArguments};
@@ -12,6 +12,7 @@ use super::order::Order;
 use super::sales::DailySales;
 use super::scalars::{Date, DateTime};
 use crate::error::Error;
+use crate::history::{History, Moment};
 use crate::id::{self, Kind};
 use crate::limits::Limits;
 use crate::plan::{Columns, ListSelection, OrderSelection, list_columns};
@@ -74,13 +75,24 @@ impl Query {
         session.answer(node(session, ctx, &id).await).await
     }
 
-    /// One order; null where there is none, or none that the token may see.
+    /// One order; null where there is none, or none that the token may see. With `atVersion` or
+    /// `asOf` as it stood then, its timeline included: read from the log, not from a read model.
     async fn order(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Global id, or the REST id (a UUID).")] id: ID,
+        #[graphql(desc = "As its event of this sequence left it; null where it never had that version.")]
+        at_version: Option<i32>,
+        #[graphql(
+            desc = "As it was once everything recorded up to this time had happened; null before it was placed."
+        )]
+        as_of: Option<DateTime>,
     ) -> Result<Option<Order>> {
         let session = Session::of(ctx)?;
+        if at_version.is_some() || as_of.is_some() {
+            let past = past_order(session, ctx.data_unchecked::<History>(), &id, at_version, as_of);
+            return session.answer(past.await).await;
+        }
         let selection = OrderSelection::of(&[ctx.look_ahead()]);
         let order = async {
             let row = orders::by_id(session, id::key::<OrderId>(Kind::Order, &id)?, &selection.columns).await?;
@@ -234,6 +246,26 @@ impl Query {
         };
         session.answer(answer.await).await
     }
+}
+
+async fn past_order(
+    session: &Session,
+    history: &History,
+    id: &ID,
+    at_version: Option<i32>,
+    as_of: Option<DateTime>,
+) -> Result<Option<Order>, Error> {
+    let id = id::key::<OrderId>(Kind::Order, id)?;
+    let moment = match (at_version, as_of) {
+        (Some(version), None) if version >= 1 => Moment::Version(Sequence(version.into())),
+        (None, Some(time)) => Moment::Time(time.0),
+        (Some(_), None) => return Err(Error::bad_input("`atVersion` counts from 1.")),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Error::bad_input("Ask for `atVersion` or for `asOf`, not for both."));
+        }
+    };
+    let past = history.order(session, id, moment).await?;
+    Ok(past.map(|past| Order::new(past.row, past.timeline)))
 }
 
 async fn node(session: &Session, ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Error> {

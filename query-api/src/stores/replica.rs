@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::breaker::Breaker;
 use super::known::{Furthest, Known};
 use crate::error::Error;
+use crate::generation::Chosen;
 use crate::position::Checkpoint;
 use crate::read_model::{Pointers, ReadModel};
 
@@ -54,6 +55,19 @@ impl Lease {
         replica.in_flight.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("query_replica_requests_total", "replica" => replica.name.clone()).increment(1);
         Self { replica, pointers }
+    }
+}
+
+impl Lease {
+    /// Reads the generations that the request names instead of the served ones. `Err` within tells
+    /// which this endpoint does not have.
+    pub(crate) async fn choose(&mut self, chosen: &Chosen) -> Result<Result<(), (ReadModel, i32)>, Error> {
+        let pointers = self.pointers.with(chosen, self.replica.pool());
+        Ok(self
+            .replica
+            .run(pointers)
+            .await?
+            .map(|pointers| self.pointers = Arc::new(pointers)))
     }
 }
 
