@@ -3,7 +3,8 @@
 use domain::product::Product;
 use domain::{StreamId, TenantId};
 use event_store::{
-    Error, MoveEnd, MoveOptions, MoveState, Reopen, ShardId, Slot, SlotPosition, Step, Unreachable, restored,
+    Error, EventFilter, MoveEnd, MoveOptions, MoveState, Position, Reopen, ShardId, Slot, SlotPosition, Step,
+    Unreachable, restored,
 };
 
 use super::{Held, audit, dies_after, moved, mover, never, on_the_first, plan};
@@ -182,4 +183,44 @@ async fn given_shards_restored_meanwhile_then_a_slot_comes_back_with_its_own_inc
     let first = format!("{slot}.1.3").parse().expect("a token");
     assert_eq!(history.agreed(first), Some(SlotPosition(2)), "as shard 1 noted it");
     audit(&platform, &store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn given_a_slot_that_is_shut_then_reads_and_appends_say_so_and_what_follows_the_shard_goes_on() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    let (slot, order) = (Slot::of(&tenant), fresh_order(&tenant));
+    for version in 0..3 {
+        store.append(append(&order, version)).await.expect("stored");
+    }
+    let patient = MoveOptions {
+        max_pause: std::time::Duration::from_secs(60),
+        ..MoveOptions::default()
+    };
+    let mover = mover(&platform, patient);
+    let planned = plan(&mover, slot, 1).await;
+    let held = Held::at(&mover, &planned, Step::Fenced).await;
+
+    let not_owned = |error: Option<Error>| assert!(matches!(error, Some(Error::NotOwned { .. })), "{error:?}");
+    not_owned(store.append(append(&order, 3)).await.err());
+    not_owned(store.read_slot(slot, SlotPosition(0), 10).await.err());
+    not_owned(store.head_of(&tenant).await.err());
+    let all = EventFilter::default();
+    not_owned(store.read_tenant(&tenant, &all, SlotPosition(0), 10).await.err());
+    let pizza = StreamId::product(&tenant, &"pizza".parse().expect("an id"));
+    let loaded = store.aggregates::<Product>().load_fresh(&pizza).await;
+    not_owned(loaded.err());
+    let mut tail = store.tail(ShardId(0), Position(0)).expect("tail");
+    let seen = within("the shard's tail", tail.next(10)).await.expect("next");
+    assert_eq!(seen.len(), 3, "its relay has them to publish");
+    let heads = store.cursor_at_heads().await.expect("heads");
+    assert_eq!(heads.position(slot), SlotPosition(3));
+
+    assert!(matches!(held.let_go().await, Ok(MoveEnd::Done(_))));
+    let page = store.read_tenant(&tenant, &all, SlotPosition(0), 10).await;
+    assert_eq!(page.expect("a page").events.len(), 3);
+    let stored = store.append(append(&order, 3)).await.expect("stored");
+    let mut there = store.tail(ShardId(1), Position(0)).expect("tail");
+    let seen = within("the target's tail", there.next(10)).await.expect("next");
+    assert_eq!(seen[0].token(), stored.token(), "and of the copies nothing");
 }
