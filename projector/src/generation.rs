@@ -120,29 +120,6 @@ pub async fn ensure_generations(read_store: &PgPool) -> Result<Vec<Generation>, 
     Ok(generations.filter(|generation| generation.served).collect())
 }
 
-/// The served generation of each of these read models, in their order.
-///
-/// # Errors
-/// [`Error::OtherCodeVersion`] where it was filled by another version of the projection.
-#[allow(
-    dead_code,
-    reason = "parked streams are about to be retried in every generation that is fed"
-)]
-pub(crate) async fn ensure(read_store: &PgPool, models: &[Registered]) -> Result<Vec<Generation>, Error> {
-    let standing = standing(read_store, models).await?;
-    let served = |model: &Registered| {
-        let mut ours = standing.fed.iter().map(|fed| &fed.generation);
-        match ours.find(|it| it.served && it.read_model == model.name) {
-            Some(generation) => Ok(generation.clone()),
-            None => Err(Error::NotServed(model.name.to_owned())),
-        }
-    };
-    if let Some(refused) = standing.refused.first() {
-        return Err((*refused).into());
-    }
-    models.iter().map(served).collect()
-}
-
 /// What there is to feed. Creates the first generation of a read model that has none.
 pub(crate) async fn standing(read_store: &PgPool, models: &[Registered]) -> Result<Standing, Error> {
     let mut connection = read_store.acquire().await?;

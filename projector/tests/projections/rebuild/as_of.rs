@@ -71,7 +71,6 @@ async fn given_a_time_then_it_means_each_slots_last_event_by_then() {
 async fn given_a_position_that_the_log_has_not_then_it_is_refused_and_nothing_is_made() {
     let mut site = Site::new().await;
     let tokens = site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     let last = tokens.last().expect("events");
     let beyond: Cursor = format!("{}.{}.{}", last.slot, last.incarnation, last.slot_position.0 + 1)
         .parse()

@@ -51,7 +51,6 @@ async fn given_orders_coming_in_when_rebuilt_then_both_generations_hold_the_same
 async fn given_no_projector_at_all_when_rebuilt_then_the_rebuild_feeds_the_generation_itself() {
     let mut site = Site::new().await;
     site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     assert_right(&site.rebuild(&options()).await.expect("rebuilt"));
     assert_eq!(
         rows::of_generation(&site.pool, 2).await,
@@ -64,7 +63,6 @@ async fn given_a_rebuild_killed_three_times_then_it_goes_on_where_it_was_and_the
     let mut site = Site::new().await;
     site.more_orders(400);
     site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     let slow = rebuild::Options {
         workers: 1,
         chunk: 1,
@@ -96,7 +94,6 @@ async fn given_an_interrupted_rebuild_when_begun_from_scratch_then_what_it_had_f
     let mut site = Site::new().await;
     site.more_orders(200);
     site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     let (store, pool) = (site.store.clone(), site.pool.clone());
     let slow = rebuild::Options {
         workers: 1,
@@ -125,7 +122,6 @@ async fn given_a_rebuild_under_way_then_a_second_one_is_refused() {
     let mut site = Site::new().await;
     site.more_orders(400);
     site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     let (store, pool) = (site.store.clone(), site.pool.clone());
     let slow = rebuild::Options {
         workers: 1,
@@ -171,7 +167,6 @@ async fn given_rows_changed_behind_the_log_then_the_rebuild_says_so_and_leaves_t
 async fn given_a_rebuild_that_waits_for_an_operator_then_nothing_is_switched() {
     let mut site = Site::new().await;
     site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     let rebuilt = site.rebuild(&unswitched()).await.expect("rebuilt");
     assert_right(&rebuilt);
     assert!(rebuilt.iter().all(|it| it.switched.is_none()));

@@ -25,11 +25,12 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) async fn new() -> Self {
-        let platform = Platform::of(2).await;
+        let (platform, pool) = (Platform::of(2).await, read_store().await);
+        projector::ensure_generations(&pool).await.expect("created");
         Self {
             store: platform.store.clone(),
             platform,
-            pool: read_store().await,
+            pool,
             world: samples::busy_week(),
             copied: 0,
         }

@@ -101,7 +101,6 @@ async fn given_a_switch_then_rolling_back_needs_no_catching_up_and_what_is_dropp
 async fn given_what_there_is_not_then_the_refusal_says_so() {
     let mut site = Site::new().await;
     site.append().await;
-    projector::ensure_generations(&site.pool).await.expect("created");
     let nothing = switch(&site.pool, "orders", None).await.expect_err("refused");
     assert!(matches!(nothing, Error::NothingToSwitchTo(_)), "{nothing}");
     let unknown = switch(&site.pool, "orders", Some(9)).await.expect_err("refused");
