@@ -18,6 +18,7 @@ mod plan;
 
 use std::task::Poll;
 
+use domain::Timestamp;
 use futures::future::poll_fn;
 
 pub use self::lane::Lane;
@@ -68,6 +69,20 @@ impl EventStore {
             until: plan.until,
             turn: 0,
         })
+    }
+}
+
+impl EventStore {
+    /// Where every slot stood before `time`: behind it lies what was recorded at or after.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; every shard must be readable.
+    pub async fn cursor_before(&self, time: Timestamp) -> Result<Cursor, Error> {
+        let earlier = LogFilter {
+            to: Some(time),
+            ..LogFilter::default()
+        };
+        Ok(Plan::make(self, &earlier, &Cursor::default(), None).await?.until)
     }
 }
 

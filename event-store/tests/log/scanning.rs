@@ -113,6 +113,13 @@ async fn given_each_filter_when_scanning_then_what_comes_is_what_a_look_at_every
         assert_eq!(ids(&found), ids(&expected), "{filter:?}");
         assert!(found.iter().all(|event| filter.admits(event)));
     }
+    let before = store.cursor_before(late).await.expect("found");
+    let since = scanned(&store, LogFilter::default(), &before, None).await;
+    assert_eq!(
+        since.len(),
+        all.iter().filter(|event| event.recorded_at >= late).count()
+    );
+    assert!(since.iter().all(|event| event.recorded_at >= late));
     let on_one = LogFilter {
         shards: vec![ShardId(1)],
         ..none()

@@ -245,3 +245,24 @@ fn given_the_golden_events_then_the_columns_that_analysts_ask_for_are_filled() {
         (None, Some(_), None, None, false)
     ));
 }
+
+#[test]
+fn given_the_documentation_then_it_has_every_column_and_no_other() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.md")).unwrap();
+    let table = page.split_once("| column | type | |").unwrap().1;
+    let table = table.split_once("\n\n").unwrap().0;
+    let rows: Vec<String> = table.lines().skip(2).map(str::to_owned).collect();
+    let row = |column: &crate::columns::Column| {
+        let kind = match column.kind {
+            Kind::Text => "text",
+            Kind::Int32 => "int32",
+            Kind::Int64 => "int64",
+            Kind::Bool => "boolean",
+            Kind::Time => "timestamp",
+            Kind::Date => "date",
+        };
+        let optional = if column.required { "" } else { ", optional" };
+        format!("| `{}` | {kind}{optional} | {} |", column.name, column.meaning)
+    };
+    assert_eq!(rows, COLUMNS.iter().map(row).collect::<Vec<_>>());
+}

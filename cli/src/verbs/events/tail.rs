@@ -115,7 +115,20 @@ async fn from_shards(store: &EventStore, args: &TailArgs, out: &mut Printer<'_>)
     Ok(())
 }
 
-async fn follow(store: &EventStore, filter: LogFilter, after: Cursor, out: &mut Printer<'_>) -> Result<(), Failure> {
+async fn follow(
+    store: &EventStore,
+    filter: LogFilter,
+    mut after: Cursor,
+    out: &mut Printer<'_>,
+) -> Result<(), Failure> {
+    if let Some(from) = filter.from {
+        // What was recorded earlier need not be read to be passed over.
+        for earlier in store.cursor_before(from).await.map_err(Failure::failed)?.tokens() {
+            if after.position(earlier.slot) < earlier.slot_position {
+                after.set(earlier);
+            }
+        }
+    }
     let mut follow = store.follow(filter, after);
     loop {
         let next = tokio::time::timeout(QUIET, follow.next(PAGE)).await;
