@@ -19,6 +19,7 @@ use crate::verbs::restore::RestoreArgs;
 use crate::verbs::roles::RoleArgs;
 use crate::verbs::seed::SeedArgs;
 use crate::verbs::shards::ShardsArgs;
+use crate::verbs::sql::SqlArgs;
 use crate::verbs::status::StatusArgs;
 use crate::verbs::token::TokenArgs;
 use crate::verbs::up::UpArgs;
@@ -130,6 +131,7 @@ pub(crate) enum Verb {
     Parked(ParkedArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    Sql(SqlArgs),
     Completions(CompletionsArgs),
 }
 

@@ -68,6 +68,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Parked(args) => verbs::parked::run(&context, args).await,
         Verb::Backup(args) => verbs::backup::run(&context, args).await,
         Verb::Restore(args) => verbs::restore::run(&context, args).await,
+        Verb::Sql(args) => verbs::sql::run(&context, args).await,
         Verb::Completions(args) => verbs::completions::run(&args),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod restore;
 pub(crate) mod roles;
 pub(crate) mod seed;
 pub(crate) mod shards;
+pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod up;
