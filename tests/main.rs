@@ -6,7 +6,6 @@ mod concurrency;
 mod crash;
 mod events_export;
 mod history;
-mod history;
 mod import;
 mod journey;
 mod moves;

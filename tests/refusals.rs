@@ -294,7 +294,7 @@ pub(crate) async fn forged_tokens(platform: &dyn Topology) {
 }
 
 /// What an attacker makes of a good token.
-fn forgeries(good: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn forgeries(good: &str) -> Vec<(&'static str, String)> {
     let mut parts = good.split('.');
     let (header, claims, signature) = (
         parts.next().expect("a header"),

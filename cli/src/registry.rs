@@ -56,7 +56,7 @@ pub(crate) fn announce(process: &Process, role: &'static str) -> Result<(), Fail
         control,
         id: edge::fresh_id(),
         role,
-        name: format!("{}:{}", host(), std::process::id()),
+        name: name_of_this_process(),
         url: format!("http://{}", reachable(process.address()?)),
         started_at: edge::now(),
     };
@@ -81,6 +81,11 @@ pub(crate) fn announce(process: &Process, role: &'static str) -> Result<(), Fail
         let _ = timeout(PATIENCE, entry.remove()).await;
     });
     Ok(())
+}
+
+/// host:process, for people.
+pub(crate) fn name_of_this_process() -> String {
+    format!("{}:{}", host(), std::process::id())
 }
 
 struct Entry {

@@ -90,7 +90,7 @@ pub(crate) async fn all(process: &Process, databases: &Databases) -> Result<Part
         start_relay(process, &store)?;
     }
     let router = command_api(process, &store, &verifier)
-        .merge(ops_api(process, databases.clone(), Arc::clone(&verifier)))
+        .merge(ops_api(process, databases.clone(), &store, Arc::clone(&verifier))?)
         .merge(query_api(process, verifier, Some(&progress), Some(&store))?);
     Ok(Parts {
         router,
@@ -202,8 +202,15 @@ pub(crate) fn query_api(
 }
 
 /// What operators see and do.
-pub(crate) fn ops_api(process: &Process, databases: Databases, verifier: Arc<Verifier>) -> Router {
-    ops::router(Ops::new(process.settings.clone(), databases, verifier))
+pub(crate) fn ops_api(
+    process: &Process,
+    databases: Databases,
+    store: &EventStore,
+    verifier: Arc<Verifier>,
+) -> Result<Router, PartError> {
+    let (settings, shutdown) = (process.settings.clone(), process.behind.clone());
+    let ops = Ops::new(settings, databases, verifier, store.clone(), shutdown)?;
+    Ok(ops::router(ops))
 }
 
 /// Starts to keep the read models of one read store, from the feed that the settings choose.

@@ -115,7 +115,7 @@ async fn begin(role: Role, process: &Process) -> Result<Parts, Failure> {
                 .ok_or_else(|| Failure::usage("the settings name no databases"))?;
             parts::watch_sessions(process, &store, false)?;
             Parts {
-                router: parts::ops_api(process, databases, verifier),
+                router: parts::ops_api(process, databases, &store, verifier)?,
                 store: Some(store),
                 read_store: None,
             }

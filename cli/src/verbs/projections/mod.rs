@@ -6,6 +6,7 @@ mod rebuild;
 mod switch;
 mod verify;
 
+pub(crate) use self::switch::longest_read;
 pub(crate) use self::verify::summary as report_as_json;
 
 use clap::{Args, Subcommand};

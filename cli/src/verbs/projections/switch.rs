@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use projector::rebuild::{self, Switched};
 use serde_json::json;
+use service::Settings;
 
 use super::rebuild::failure;
 use crate::context::Context;
@@ -108,10 +109,15 @@ fn print(context: &Context, switched: &Switched) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The longest that a query may hold on to a generation, from resolving it to its last row.
+pub(crate) fn longest_read(settings: &Settings) -> Duration {
+    settings.http.request_timeout() + RESOLVED
+}
+
 pub(super) async fn drop(context: &Context, args: DropArgs) -> Result<Exit, Failure> {
     let (settings, databases) = platform::databases(context).await?;
     let pool = args.read_store.connect(&databases).await?;
-    let readers = settings.http.request_timeout() + RESOLVED;
+    let readers = longest_read(&settings);
     tokio::select! {
         dropped = rebuild::drop(&pool, &args.name, args.generation, readers) => dropped.map_err(failure)?,
         _ = tokio::signal::ctrl_c() => {

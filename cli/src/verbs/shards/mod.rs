@@ -8,6 +8,9 @@ mod plan;
 mod reopen;
 mod slots;
 
+pub(crate) use self::moves::as_json as move_as_json;
+pub(crate) use self::slots::SlotSet;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};

@@ -53,7 +53,7 @@ pub(super) fn table(moves: &[Move]) -> Table {
     table
 }
 
-pub(super) fn as_json(it: &Move) -> Value {
+pub(crate) fn as_json(it: &Move) -> Value {
     json!({
         "move": it.id.0, "slot": it.slot.0, "from": it.source.0, "to": it.target.0, "state": it.state.as_str(),
         "events": it.events, "pause_ms": it.pause_ms, "reason": it.reason,

@@ -7,7 +7,7 @@ use event_store::Slot;
 
 /// `7`, `0-127`, `0-1020/4` (every fourth), and several of these with commas between.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SlotSet(pub(super) BTreeSet<Slot>);
+pub(crate) struct SlotSet(pub(crate) BTreeSet<Slot>);
 
 impl FromStr for SlotSet {
     type Err = String;
