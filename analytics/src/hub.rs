@@ -29,7 +29,7 @@ const VISIBLE: &str = "slot = ANY ((SELECT analytics.visible_slots())::smallint[
     AND ((SELECT analytics.sees_all()) OR tenant_id = (SELECT analytics.visible_tenant()))";
 
 /// Sets up the view across shards, or brings it up to date. Closes the doors that PostgreSQL leaves
-/// open to every role: temporary tables and large objects in the platform's databases.
+/// open to every role: advisory locks, temporary tables and large objects in the platform's databases.
 ///
 /// # Errors
 /// [`Error::Refused`], [`Error::Url`].
@@ -39,6 +39,10 @@ pub async fn set_up(databases: &Databases) -> Result<(), Error> {
     let failed = || Error::refused(&databases.hub.name);
     let password = draw(&mut hub).await.map_err(failed())?;
     close_doors(&mut hub).await.map_err(failed())?;
+    let mut control = connect(&databases.control).await?;
+    close_doors(&mut control)
+        .await
+        .map_err(Error::refused(&databases.control.name))?;
     for (_, shard) in &databases.shards {
         let mut connection = connect(shard).await?;
         close_doors(&mut connection)
@@ -126,16 +130,26 @@ fn literal(text: &str) -> String {
     }
 }
 
+/// Advisory locks above all: the head lock of a shard is one, and whoever may take it can halt appends.
+/// The owner of the database's tables keeps them; other roles that append must be given them.
+const CLOSE_DOORS: &str = "DO $$ \
+    DECLARE \
+        door regprocedure; \
+        owner regrole; \
+    BEGIN \
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); \
+        SELECT relowner::regrole INTO owner FROM pg_class WHERE oid = 'public._sqlx_migrations'::regclass; \
+        FOR door IN SELECT oid::regprocedure FROM pg_proc \
+                     WHERE pronamespace = 'pg_catalog'::regnamespace \
+                       AND (proname ~ '^pg_(try_)?advisory_(xact_)?lock' \
+                            OR proname IN ('lo_create', 'lo_creat', 'lo_from_bytea')) LOOP \
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', door); \
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', door, owner); \
+        END LOOP; \
+    END $$";
+
 async fn close_doors(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    connection
-        .execute(
-            "DO $$ BEGIN \
-               EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); \
-               REVOKE EXECUTE ON FUNCTION lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea) FROM PUBLIC; \
-             END $$",
-        )
-        .await
-        .map(drop)
+    connection.execute(CLOSE_DOORS).await.map(drop)
 }
 
 #[cfg(test)]

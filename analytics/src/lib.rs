@@ -33,6 +33,8 @@ pub struct DatabaseAt {
 pub struct Databases {
     /// Each shard by its id.
     pub shards: Vec<(i16, DatabaseAt)>,
+    /// Shows readers nothing; what is open to every role is closed in it too.
+    pub control: DatabaseAt,
     /// The read store that holds the view across shards.
     pub hub: DatabaseAt,
 }

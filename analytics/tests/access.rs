@@ -40,6 +40,7 @@ impl Platform {
         };
         let databases = Databases {
             shards: vec![(0, at("shard_0")), (1, at("shard_1"))],
+            control: at("control"),
             hub: at("read_store"),
         };
         let platform = Self {
@@ -172,6 +173,7 @@ async fn given_a_shard_that_is_added_then_setting_up_again_shows_it() {
     let platform = Platform::start().await;
     let first = Databases {
         shards: platform.databases.shards[..1].to_vec(),
+        control: platform.databases.control.clone(),
         hub: platform.databases.hub.clone(),
     };
     set_up(&first).await.unwrap();
@@ -222,7 +224,11 @@ const REFUSED: &[&str] = &[
     "SELECT umoptions FROM pg_user_mapping",
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'comanda'",
     "SELECT pg_create_physical_replication_slot('mine')",
+    // Whoever holds the head lock halts appends.
     "SELECT lock_head()",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_advisory_xact_lock_shared(1, 2)",
+    "SELECT pg_try_advisory_lock(1)",
     "SELECT * FROM recognise_server(0, 0)",
 ];
 

@@ -131,6 +131,7 @@ fn views(databases: &Databases) -> Result<Views, Failure> {
     let hub = hub.ok_or_else(|| Failure::failed("there is no read store to hold the view across shards"))?;
     Ok(Views {
         shards: shards.collect(),
+        control: at("control".to_owned(), databases.control()),
         hub: at(format!("read_store {}", hub.name), hub.url.expose()),
     })
 }
