@@ -13,6 +13,7 @@ mod on_cluster;
 mod ops;
 mod rebuild;
 mod refusals;
+mod sql;
 mod support;
 mod tenants;
 mod verify;

@@ -8,6 +8,7 @@ use service::Settings;
 use service::auth::Verifier;
 use service::settings::AuthSettings;
 
+use crate::archiving::{ArchiveSlot, archive_slots};
 use crate::blockers::Blocker;
 use crate::databases::Databases;
 use crate::overview::{Overview, ProcessView, ReadStoreView, ShardView, TopicView};
@@ -78,6 +79,7 @@ pub(crate) async fn diagnose(settings: &Settings, databases: &Databases, auth: &
     findings.extend(overview.read_stores.iter().map(of_read_store));
     findings.extend(of_sessions(&overview));
     findings.extend(overview.processes.iter().flatten().map(of_process));
+    findings.extend(archives(databases).await);
     findings.push(of_keys(auth));
     findings
 }
@@ -98,6 +100,29 @@ async fn schemas(databases: &Databases) -> Vec<Finding> {
         }
     });
     futures::future::join_all(checks).await
+}
+
+/// The archives that servers hold back log for. A server that is away is told of by its databases.
+async fn archives(databases: &Databases) -> Vec<Finding> {
+    let slots = archive_slots(databases).await;
+    let finding = |slot: &ArchiveSlot| {
+        let part = format!("archive {}", slot.name);
+        let held_mb = slot.retained_bytes >> 20;
+        match (slot.lost, slot.active) {
+            (true, _) => Finding::wrong(
+                part,
+                "its server gave it up: it was too far behind",
+                "start archiving again and take a backup with `comanda backup --to DIR`; then drop its slot",
+            ),
+            (false, false) => Finding::warning(
+                part,
+                format!("nobody writes it, and the server holds back {held_mb} MB of log for it"),
+                "start what archives (backup.folder, or `comanda backup --archive`), or drop its slot",
+            ),
+            (false, true) => Finding::ok(part, format!("{held_mb} MB to go")),
+        }
+    };
+    slots.iter().map(finding).collect()
 }
 
 fn of_shard(shard: &ShardView) -> Finding {
