@@ -6,7 +6,7 @@
 //! whole in itself, and what binds them to one moment is the archive that goes on from them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -24,8 +24,9 @@ use crate::server::{DatabaseAt, ServerAt, connect, read};
 pub struct Taking<'a> {
     pub folder: &'a Folder,
     pub servers: &'a [ServerAt],
-    /// Whether it is a platform that `comanda up` runs on a server of its own.
-    pub local: bool,
+    /// Of a platform that `comanda up` runs on a server of its own, the files besides the server that
+    /// it needs to start again. None of a platform whose databases are given by URL.
+    pub local_keys: Option<&'a [PathBuf]>,
     /// The version of the program, for the manifest.
     pub version: &'a str,
 }
@@ -43,7 +44,7 @@ pub async fn take(taking: Taking<'_>, begun: impl Fn(&Path, u64)) -> Result<Mani
         Ok(servers) => Manifest {
             id,
             comanda_version: taking.version.to_owned(),
-            local: taking.local,
+            local: taking.local_keys.is_some(),
             servers,
         },
         Err(error) => {
@@ -52,6 +53,9 @@ pub async fn take(taking: Taking<'_>, begun: impl Fn(&Path, u64)) -> Result<Mani
             return Err(error);
         }
     };
+    taking
+        .folder
+        .keep_keys(&manifest.id, taking.local_keys.unwrap_or_default())?;
     write_json(&folder.join("manifest.json"), &manifest)?;
     Ok(manifest)
 }

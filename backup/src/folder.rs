@@ -61,25 +61,25 @@ impl Folder {
         self.backups().join(backup).join(server)
     }
 
-    /// Where a local platform's password and secret are kept.
-    pub fn keys(&self) -> PathBuf {
-        self.path.join("keys")
+    /// What was kept beside a backup under this name.
+    pub fn key(&self, backup: &str, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.keys(backup).join(name)).ok()
     }
 
-    /// Keeps a copy of a file that a local platform needs to start again; one that is not there is
-    /// not needed.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn keep_key(&self, file: &Path) -> Result<(), Error> {
-        let Ok(text) = std::fs::read(file) else { return Ok(()) };
-        make(&self.keys())?;
-        write(&self.keys().join(file.file_name().unwrap_or_default()), &text)
+    fn keys(&self, backup: &str) -> PathBuf {
+        self.backups().join(backup).join("keys")
     }
 
-    /// What was kept under this name.
-    pub fn key(&self, name: &str) -> Option<String> {
-        std::fs::read_to_string(self.keys().join(name)).ok()
+    /// Keeps copies of files beside a backup; one that is not there is not needed.
+    pub(crate) fn keep_keys(&self, backup: &str, files: &[PathBuf]) -> Result<(), Error> {
+        let keys = self.keys(backup);
+        for file in files {
+            if let Ok(text) = std::fs::read(file) {
+                make(&keys)?;
+                write(&keys.join(file.file_name().unwrap_or_default()), &text)?;
+            }
+        }
+        Ok(())
     }
 
     /// When the archive behind this server's backup was last written; none where it has none.

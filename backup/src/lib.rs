@@ -6,7 +6,7 @@
 //! DIR/servers/<server>/wal/           its segments, written by pg_receivewal
 //! DIR/backups/<id>/<server>/          a base backup (pg_basebackup, plain), with PostgreSQL's manifest
 //! DIR/backups/<id>/manifest.json      written last: a backup without it never happened
-//! DIR/keys/                           what a local platform needs to start again; owner only
+//! DIR/backups/<id>/keys/              what a local platform needs to start again
 //! ```
 //!
 //! An archive is kept unbroken by a replication slot: the server holds back what has not been

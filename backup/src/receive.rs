@@ -119,11 +119,10 @@ impl Receiver {
 
     /// The server as it is now: a restoration or promotion gives it another timeline.
     async fn server_now(&self) -> Result<ServerAt, Error> {
-        let mut found = crate::servers(&self.server.databases).await?;
-        let mine = found
-            .iter()
-            .position(|it| it.databases.len() == self.server.databases.len());
-        Ok(mine.map_or_else(|| self.server.clone(), |mine| found.swap_remove(mine)))
+        let found = crate::servers(&self.server.databases).await?;
+        found.into_iter().next().ok_or_else(|| Error::Url {
+            database: self.server.name(),
+        })
     }
 
     async fn look(&self, server: &ServerAt, archive: &Archive) -> Result<(), Error> {

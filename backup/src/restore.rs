@@ -90,7 +90,7 @@ pub async fn recover(
             // PostgreSQL does not know the name of a zone, not even `Z`, when it reads this.
             Until::Time(time) => RecoverUntil::Time(time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()),
         },
-        password: folder.key("password").unwrap_or_default(),
+        password: folder.key(&manifest.id, "password").unwrap_or_default(),
     };
     let config = Config {
         start_timeout: PATIENCE,

@@ -39,11 +39,7 @@ impl Origin {
     }
 
     fn folder(&self) -> Folder {
-        let folder = Folder::create(&self.backups.path().join("backup")).unwrap();
-        folder
-            .keep_key(&self.folder.path().join("origin/postgres/password"))
-            .unwrap();
-        folder
+        Folder::create(&self.backups.path().join("backup")).unwrap()
     }
 
     async fn connect(&self) -> PgConnection {
@@ -98,10 +94,11 @@ impl Origin {
 
     async fn back_up(&self) -> Manifest {
         let (folder, servers) = (self.folder(), self.servers().await);
+        let password = self.folder.path().join("origin/postgres/password");
         let taking = Taking {
             folder: &folder,
             servers: &servers,
-            local: true,
+            local_keys: Some(&[password]),
             version: "test",
         };
         backup::take(taking, |_, _| {}).await.unwrap()

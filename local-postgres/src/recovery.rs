@@ -51,7 +51,8 @@ const DOORS: &str = "host all all 127.0.0.1/32 scram-sha-256\n";
 
 impl Server {
     /// Recovers into `config.data`, which must not hold data, and returns the server once it is
-    /// open, on a timeline of its own. `config.start_timeout` bounds the recovery.
+    /// open, on a timeline of its own. `config.start_timeout` bounds the recovery. It runs with the
+    /// settings of a recovery: look at it, then stop it and [`Server::start`] it.
     ///
     /// # Errors
     /// [`Error::HoldsData`]; [`Error::EndsBefore`] where the log ends before the time asked for;

@@ -115,12 +115,9 @@ async fn back_up(context: &Context, to: &Path, archive: bool) -> Result<Exit, Fa
     let stop = Shutdown::new();
     stop.listen_to_signals().map_err(Failure::failed)?;
     let folder = Folder::create(to)?;
-    let local = configured.is_none();
-    if local {
-        let data = platform::data_folder(context);
-        folder.keep_key(&data.join("postgres/password"))?;
-        folder.keep_key(&signing::secret_file(&data))?;
-    }
+    let data = platform::data_folder(context);
+    let keys = [data.join("postgres/password"), signing::secret_file(&data)];
+    let keys = configured.is_none().then_some(&keys[..]);
     let servers = backup::servers(&databases_at(&databases)).await?;
     let states = if archive {
         archiving::start(&folder, &servers, &stop)
@@ -132,7 +129,7 @@ async fn back_up(context: &Context, to: &Path, archive: bool) -> Result<Exit, Fa
         () = stop.cancelled() => return Ok(interrupted(to)),
     }
     let taken = tokio::select! {
-        taken = take(&folder, &servers, local) => taken?,
+        taken = take(&folder, &servers, keys) => taken?,
         () = stop.cancelled() => return Ok(interrupted(to)),
     };
     print_manifests(context, &folder, std::slice::from_ref(&taken))?;
@@ -172,11 +169,11 @@ async fn begun(states: &States) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn take(folder: &Folder, servers: &[ServerAt], local: bool) -> Result<Manifest, Failure> {
+async fn take(folder: &Folder, servers: &[ServerAt], local_keys: Option<&[PathBuf]>) -> Result<Manifest, Failure> {
     let taking = Taking {
         folder,
         servers,
-        local,
+        local_keys,
         version: env!("CARGO_PKG_VERSION"),
     };
     let told = |into: &Path, bytes: u64| eprintln!("copying {} MB to {}", bytes >> 20, into.display());
@@ -197,7 +194,8 @@ fn print_manifests(context: &Context, folder: &Folder, manifests: &[Manifest]) -
         "events",
         "restorable_from",
         "restorable_until",
-    ]);
+    ])
+    .with_numbers(["events"]);
     for manifest in manifests {
         for server in &manifest.servers {
             let databases: Vec<&str> = server.databases.iter().map(|it| it.name.as_str()).collect();
@@ -222,7 +220,7 @@ fn in_text(time: DateTime<Utc>) -> String {
 
 async fn check(context: &Context, folder: &Path) -> Result<Exit, Failure> {
     let checked = backup::check(&Folder::open(folder)?).await?;
-    let mut table = Table::new(["backup", "server", "segments", "verdict", "what_to_do"]);
+    let mut table = Table::new(["backup", "server", "segments", "verdict", "what_to_do"]).with_numbers(["segments"]);
     let sound = checked.iter().all(|it| it.problem.is_none());
     for found in checked {
         let (verdict, remedy) = found.problem.map_or_else(

@@ -106,7 +106,7 @@ async fn restore_local(
     running.stop().await?;
     if let Some(secret) = signing::secret_file(data)
         .file_name()
-        .and_then(|name| folder.key(name.to_str()?))
+        .and_then(|name| folder.key(&manifest.id, name.to_str()?))
     {
         let unwritten = |error| {
             Failure::failed(format!(
