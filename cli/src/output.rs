@@ -48,6 +48,8 @@ pub(crate) enum Format {
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     columns: Vec<&'static str>,
+    /// Those whose values are numbers, where programs read them.
+    numbers: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
@@ -55,8 +57,15 @@ impl Table {
     pub(crate) fn new<const N: usize>(columns: [&'static str; N]) -> Self {
         Self {
             columns: columns.to_vec(),
+            numbers: Vec::new(),
             rows: Vec::new(),
         }
+    }
+
+    /// Says which columns hold numbers: JSON has them as such, and null where a cell is no number.
+    pub(crate) fn with_numbers<const N: usize>(mut self, columns: [&'static str; N]) -> Self {
+        self.numbers = columns.to_vec();
+        self
     }
 
     pub(crate) fn row<const N: usize>(&mut self, values: [String; N]) {
@@ -112,7 +121,7 @@ impl Table {
 
     fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
-        writer.write_record(&self.columns)?;
+        writer.write_record(self.columns.iter().map(|name| name.replace(' ', "_")))?;
         for row in &self.rows {
             writer.write_record(row)?;
         }
@@ -122,9 +131,17 @@ impl Table {
     fn objects(&self) -> impl Iterator<Item = Value> {
         self.rows.iter().map(|row| {
             let fields = self.columns.iter().zip(row);
-            let fields = fields.map(|(name, value)| (name.replace(' ', "_"), Value::String(value.clone())));
+            let fields = fields.map(|(name, cell)| (name.replace(' ', "_"), self.value(name, cell)));
             Value::Object(fields.collect::<Map<_, _>>())
         })
+    }
+
+    fn value(&self, column: &str, cell: &str) -> Value {
+        if self.numbers.contains(&column) {
+            cell.parse().map_or(Value::Null, Value::Number)
+        } else {
+            Value::String(cell.to_owned())
+        }
     }
 }
 
@@ -234,6 +251,23 @@ mod tests {
             objects[0],
             serde_json::json!({"database": "control", "state": "current"})
         );
+    }
+
+    #[test]
+    fn given_columns_of_numbers_then_programs_get_numbers() {
+        let mut table = Table::new(["move", "pause ms", "reason"]).with_numbers(["move", "pause ms"]);
+        table.row(["7".to_owned(), "2.5".to_owned(), "12".to_owned()]);
+        table.row(["8".to_owned(), String::new(), String::new()]);
+        assert_eq!(
+            table.objects().collect::<Vec<_>>(),
+            [
+                serde_json::json!({"move": 7, "pause_ms": 2.5, "reason": "12"}),
+                serde_json::json!({"move": 8, "pause_ms": null, "reason": ""}),
+            ]
+        );
+        let mut out = Vec::new();
+        table.write_csv(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "move,pause_ms,reason\n7,2.5,12\n8,,\n");
     }
 
     #[test]

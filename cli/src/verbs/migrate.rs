@@ -67,7 +67,7 @@ async fn work_on(context: &Context, args: &MigrateArgs, databases: &Databases) -
 async fn migrate(context: &Context, databases: &Databases) -> Result<Exit, Failure> {
     let reports = databases.migrate().await.map_err(Failure::failed)?;
     databases.lay_out().await.map_err(Failure::failed)?;
-    let mut table = Table::new(["database", "schema", "version", "applied"]);
+    let mut table = Table::new(["database", "schema", "version", "applied"]).with_numbers(["version"]);
     for (target, report) in reports {
         let applied: Vec<String> = report.applied.iter().map(ToString::to_string).collect();
         let applied = if applied.is_empty() {
@@ -87,7 +87,7 @@ async fn migrate(context: &Context, databases: &Databases) -> Result<Exit, Failu
 }
 
 async fn check(context: &Context, databases: &Databases) -> Result<Exit, Failure> {
-    let mut table = Table::new(["database", "schema", "version", "state"]);
+    let mut table = Table::new(["database", "schema", "version", "state"]).with_numbers(["version"]);
     let mut problems = Vec::new();
     for target in databases.targets() {
         let outcome = target.check().await;

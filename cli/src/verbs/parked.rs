@@ -366,7 +366,7 @@ async fn give_up(context: &Context, args: DropArgs) -> Result<Exit, Failure> {
         ..selection
     };
     let dropped = parked::drop(&read_store, &selection).await.map_err(Failure::failed)?;
-    let mut table = Table::new(["read_model", "generation", "stream", "events"]);
+    let mut table = Table::new(["read_model", "generation", "stream", "events"]).with_numbers(["generation", "events"]);
     for it in &dropped {
         table.row([
             it.read_model.clone(),

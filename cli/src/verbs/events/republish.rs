@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context, args: RepublishArgs) -> Result<Exit, 
     if let Some(id) = args.shards.iter().find(unknown) {
         return Err(Failure::usage(format!("there is no shard {id}")));
     }
-    let mut table = Table::new(["shard", "events to publish"]);
+    let mut table = Table::new(["shard", "events to publish"]).with_numbers(["shard", "events to publish"]);
     for (id, url) in databases.shards() {
         if !args.shards.is_empty() && !args.shards.contains(id) {
             continue;

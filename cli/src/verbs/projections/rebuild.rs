@@ -273,7 +273,7 @@ pub(super) async fn build(context: &Context, args: BuildArgs) -> Result<Exit, Fa
         _ = tokio::signal::ctrl_c() => return Ok(interrupted(&shown)),
     };
     shown.finish();
-    let mut table = Table::new(["read_model", "generation"]);
+    let mut table = Table::new(["read_model", "generation"]).with_numbers(["generation"]);
     for (read_model, generation) in built.map_err(failure)? {
         table.row([read_model.to_owned(), generation.to_string()]);
     }

@@ -125,11 +125,15 @@ pub(super) async fn drop(context: &Context, args: DropArgs) -> Result<Exit, Fail
             return Ok(Exit::Interrupted);
         }
     }
-    let pairs = [
-        ("read_model", args.name),
-        ("generation", args.generation.to_string()),
-        ("state", "dropped".to_owned()),
-    ];
-    context.print_pairs(&pairs)?;
+    match context.format {
+        Format::Json | Format::Ndjson => context.print_json(&json!({
+            "read_model": args.name, "generation": args.generation, "state": "dropped",
+        }))?,
+        Format::Table | Format::Csv => context.print_pairs(&[
+            ("read_model", args.name),
+            ("generation", args.generation.to_string()),
+            ("state", "dropped".to_owned()),
+        ])?,
+    }
     Ok(Exit::Done)
 }

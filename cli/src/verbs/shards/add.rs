@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use event_store::{ShardId, ShardOptions, UrlKept};
 use migrations::Database;
+use serde_json::json;
 
 use super::control;
 use crate::context::Context;
 use crate::databases::Target;
 use crate::exit::{Exit, Failure};
+use crate::output::Format;
 use crate::platform;
 
 /// Add a shard to a platform that may be running
@@ -64,6 +66,11 @@ pub(super) async fn run(context: &Context, args: AddArgs) -> Result<Exit, Failur
     event_store::register_shard(&mut control, &shard, kept)
         .await
         .map_err(Failure::failed)?;
-    context.print_pairs(&[("shard", args.shard.to_string()), ("state", "registered".to_owned())])?;
+    match context.format {
+        Format::Json | Format::Ndjson => context.print_json(&json!({"shard": args.shard, "state": "registered"}))?,
+        Format::Table | Format::Csv => {
+            context.print_pairs(&[("shard", args.shard.to_string()), ("state", "registered".to_owned())])?;
+        }
+    }
     Ok(Exit::Done)
 }

@@ -84,7 +84,12 @@ pub(super) async fn control(databases: &Databases) -> Result<PgConnection, Failu
 async fn list(context: &Context) -> Result<Exit, Failure> {
     let (settings, databases) = platform::databases(context).await?;
     let overview = Overview::look(&settings, &databases).await;
-    let mut table = Table::new(["shard", "state", "slots", "events", "incarnation", "standbys"]);
+    let mut table = Table::new(["shard", "state", "slots", "events", "incarnation", "standbys"]).with_numbers([
+        "shard",
+        "events",
+        "incarnation",
+        "standbys",
+    ]);
     for shard in overview.shards {
         table.row([
             shard.shard.to_string(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::control;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::Table;
+use crate::output::{Format, Table};
 use crate::platform;
 
 /// List moves of slots, the latest first, with the pause that writers saw
@@ -32,7 +32,11 @@ pub(super) async fn run(context: &Context, args: MovesArgs) -> Result<Exit, Fail
     let moves = recorded_moves(&mut control(&databases).await?, args.last)
         .await
         .map_err(Failure::failed)?;
-    context.print_table(&table(&moves))?;
+    match context.format {
+        Format::Json => context.print_json(&moves.iter().map(as_json).collect())?,
+        Format::Ndjson => moves.iter().try_for_each(|it| context.print_json(&as_json(it)))?,
+        Format::Table | Format::Csv => context.print_table(&table(&moves))?,
+    }
     Ok(Exit::Done)
 }
 
