@@ -4,7 +4,7 @@
 //! copied settings file switches anything off: `COMANDA_PLANTED_FAULTS=1` and
 //! `COMANDA_FAULT_MOVE=hang_after_fenced` (or another step), or `skip_fence`.
 
-use super::work::Step;
+use super::step::Step;
 
 /// What goes wrong on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,7 @@ mod mover;
 mod plan;
 mod record;
 mod source;
+mod step;
 mod target;
 mod verify;
 mod work;
@@ -32,7 +33,7 @@ pub use self::fault::MoveFault;
 pub use self::mover::{MoveEnd, Mover, PlannedMoves};
 pub use self::plan::{ProposedMove, SlotLoad, propose_moves, shard_loads, shares};
 pub use self::record::{Move, MoveId, MoveState, recorded_moves, unfinished_moves};
-pub use self::work::Step;
+pub use self::step::Step;
 
 /// How slots are moved.
 #[derive(Debug, Clone)]

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::MoveOptions;
 use super::record::{self, Move, unfinished_moves};
-use super::work::{Observer, Place, Step, Work};
+use super::step::{Observer, Step};
+use super::work::{Place, Work};
 use crate::control::unreachable;
 use crate::error::Error;
 use crate::ids::{Ownership, ShardId, Slot};
