@@ -38,7 +38,7 @@ test: ## run every test; the last line sums them up
 chaos: ## every fault, one after another, on a cluster under load (a quarter of an hour)
 	@scripts/setup test
 	@scripts/kafka-jars >/dev/null
-	@$(CARGO) test $(LOCKED) --release --package cli --test end_to_end -- --ignored --nocapture every_fault
+	@COMANDA_CHAOS=all $(CARGO) test $(LOCKED) --release --workspace --test end_to_end -- --nocapture faults_under_load
 
 lint: setup ## formatting, clippy, shell scripts, generated files
 	@PATH="$$(dirname "$$(scripts/setup cargo)"):$$PATH" scripts/lint $(LOCKED)

@@ -2,7 +2,6 @@
 
 mod chaos;
 mod fault;
-mod measure;
 mod outages;
 mod planted;
 mod topic;

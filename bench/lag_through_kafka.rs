@@ -1,5 +1,12 @@
 //! Figures of the cluster: from the commit of an order until every read model has it, through Kafka, at
-//! a steady rate; and what each process uses. `make chaos` does not run it; name it to run it.
+//! a steady rate; and what each process uses.
+//!
+//! `cargo bench --package cli --bench lag_through_kafka`, or with `cargo test --release --bench …`. Takes
+//! two minutes. Everything runs on this machine, the load too, so what is measured is its saturation.
+
+#[expect(dead_code, reason = "what the end-to-end tests stand on; a measurement needs some of it")]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,19 +18,18 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::support::client::Client;
-use crate::support::cluster::OnCluster;
-use crate::support::load::{ESTABLISHMENT, Load, PRODUCT};
-use crate::support::topology::Topology;
+use support::client::Client;
+use support::cluster::OnCluster;
+use support::load::{ESTABLISHMENT, Load, PRODUCT};
+use support::topology::Topology;
 
 const ORDERS_PER_SECOND: u64 = 500;
 const SECONDS: u64 = 40;
 /// Left out: connections are made and caches filled.
 const WARM_UP: Duration = Duration::from_secs(8);
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, not a test"]
-async fn lag_through_kafka_at_a_steady_rate() {
+#[tokio::main]
+async fn main() {
     let on = OnCluster::start_with(|config| config.throwaway = false).await;
     let load = Load::prepare(&on, "steady", 64).await;
     let (samples, answered) = mpsc::unbounded_channel();
