@@ -51,7 +51,7 @@ pub(crate) enum Order {
 
 /// What came of waiting for the server to serve.
 enum Again {
-    Serving(Process),
+    Serving(Box<Process>),
     KilledByOrder,
     Stopped,
 }
@@ -78,12 +78,12 @@ impl Supervisor {
                 order = self.orders.recv() => match order {
                     None => return self.finish(process).await,
                     Some(Order::Kill(done)) => self.kill(Some(process), done).await,
-                    Some(Order::Start) => Again::Serving(process),
+                    Some(Order::Start) => Again::Serving(Box::new(process)),
                 },
             };
             process = loop {
                 again = match again {
-                    Again::Serving(process) => break process,
+                    Again::Serving(process) => break *process,
                     Again::Stopped => return Ok(()),
                     Again::KilledByOrder => self.ordered_back(&mut delay).await?,
                 };
@@ -120,7 +120,7 @@ impl Supervisor {
                     ready = process.ready(&self.launch, RECOVERY) => match ready {
                         Ok(()) => {
                             tracing::info!(process.pid = process.pid, "PostgreSQL serves again");
-                            return Ok(Again::Serving(process));
+                            return Ok(Again::Serving(Box::new(process)));
                         }
                         Err(error) => error,
                     },
