@@ -244,44 +244,55 @@ impl QueryApi {
         Ok((document, measured))
     }
 
-    /// Where to read from, once it has passed the position that the request brings.
+    /// Where to read from, and of which generations.
     async fn source(
         &self,
         run: &Run<'_>,
-        avoid: &[Arc<Replica>],
+        failed: &[Arc<Replica>],
     ) -> Result<Result<Option<Lease>, NotReached>, Problem> {
-        let Run {
-            measured,
-            brought,
-            chosen,
-            ..
-        } = run;
-        if measured.models.is_empty() {
+        if run.measured.models.is_empty() {
             return Ok(Ok(None));
         }
-        // A generation that was named is read as it is, however far it is.
-        let mut served = measured.models.clone();
-        served.retain(|model| !chosen.names(*model));
-        let found = match brought.filter(|_| !served.is_empty()) {
-            None => self.0.stores.pick(avoid).await.map(Waited::Reached),
-            Some(token) => {
-                let wanted = Wanted {
-                    models: &served,
-                    token,
-                    avoid,
-                };
-                position::wait(&self.0.stores, self.0.progress.as_deref(), wanted, self.0.patience).await
-            }
-        };
-        let mut lease = match found.map_err(|error| outage(&error))? {
-            Waited::Reached(lease) => lease,
-            Waited::NotReached(behind) => return Ok(Err(behind)),
-        };
-        if !chosen.is_empty() {
-            let named = lease.choose(chosen).await.map_err(|error| outage(&error))?;
-            named.map_err(|(model, generation)| generation::unknown(model, generation))?;
+        if run.chosen.is_empty() {
+            return Ok(self.lease(run, failed).await?.map(Some));
         }
-        Ok(Ok(Some(lease)))
+        // A standby may not have heard of a generation yet, and a store of its own need not have it.
+        let (mut avoid, mut unknown) = (failed.to_vec(), None);
+        loop {
+            let mut lease = match (self.lease(run, &avoid).await, unknown) {
+                (Ok(Ok(lease)), _) => lease,
+                (Ok(Err(behind)), None) => return Ok(Err(behind)),
+                (Err(problem), None) => return Err(problem),
+                (Ok(Err(_)) | Err(_), Some(unknown)) => return Err(unknown),
+            };
+            match lease.choose(run.chosen).await.map_err(|error| outage(&error))? {
+                Ok(()) => return Ok(Ok(Some(lease))),
+                Err((model, generation)) => unknown = Some(generation::unknown(model, generation)),
+            }
+            avoid.push(Arc::clone(&lease.replica));
+        }
+    }
+
+    /// An endpoint that has passed the position that the request brings.
+    async fn lease(&self, run: &Run<'_>, avoid: &[Arc<Replica>]) -> Result<Result<Lease, NotReached>, Problem> {
+        let stores = &self.0.stores;
+        // A generation that was named is read as it is, however far it is.
+        let mut models = run.measured.models.clone();
+        models.retain(|model| !run.chosen.names(*model));
+        let Some(token) = run.brought.filter(|_| !models.is_empty()) else {
+            let picked = stores.pick(avoid).await;
+            return picked.map(Ok).map_err(|error| outage(&error));
+        };
+        let wanted = Wanted {
+            models: &models,
+            token,
+            avoid,
+        };
+        match position::wait(stores, self.0.progress.as_deref(), wanted, self.0.patience).await {
+            Ok(Waited::Reached(lease)) => Ok(Ok(lease)),
+            Ok(Waited::NotReached(behind)) => Ok(Err(behind)),
+            Err(error) => Err(outage(&error)),
+        }
     }
 }
 

@@ -24,8 +24,9 @@ use crate::call::may_see;
 /// before.
 const PAGE_BYTES: usize = 256 * 1024;
 const PAGE_MAX: usize = 32;
-/// Silence after which something is sent, so that nobody between takes the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Silence after which something is sent, so that nobody between takes the connection for dead:
+/// shorter than a proxy waits for an ordinary answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How often the log is looked at where no sign comes.
 const POLL: Duration = Duration::from_secs(1);
 /// Pause before a log that could not be read is tried again.

@@ -131,6 +131,32 @@ async fn given_filters_a_start_and_a_limit_then_the_stream_keeps_to_them() {
 }
 
 #[tokio::test]
+async fn given_silence_then_the_client_is_told_how_far_the_stream_has_come() {
+    let platform = Platform::start().await;
+    let (api, _shutdown) = following(&platform).await;
+    let client = api.furnished("acme").await;
+    let mut stream = open(&client, "?type=ProductDefined&after=now", &[]).await;
+    let position = client
+        .order(&small_order())
+        .await
+        .header("comanda-position")
+        .unwrap()
+        .to_owned();
+    let passed_over = stream.next().await.unwrap();
+    let expected = Frame {
+        id: Some(position.clone()),
+        ..Frame::default()
+    };
+    assert_eq!(passed_over, expected, "no event, but a place to come back to");
+    let id = client.placed().await;
+    let mut resumed = open(&client, "", &[("last-event-id", &position)]).await;
+    assert_eq!(
+        resumed.events(1).await[0].data.as_ref().unwrap()["aggregate_id"],
+        id.as_str()
+    );
+}
+
+#[tokio::test]
 async fn given_both_kinds_accepted_then_the_one_named_first_is_answered() {
     let api = Platform::start().await.api().await;
     let client = api.furnished("acme").await;

@@ -1,10 +1,12 @@
 //! Generations that a request names, instead of the served ones.
 
-use http::Method;
+use axum::body::Body;
+use http::{Method, Request};
+use query_api::{PoolOptions, QueryApi, ReadStores};
 use serde_json::json;
 use service::Scope;
 
-use super::support::{Answer, OrderRow, World, create_generation, quick, request};
+use super::support::{Answer, OrderRow, World, create_generation, quick, request, send, verifier};
 
 const QUERY: &str = "{ orders(establishmentId: \"main\") { nodes { number } } }";
 const BOTH: &str = "{ orders(establishmentId: \"main\") { nodes { number } }
@@ -14,20 +16,25 @@ const ANALYST: [Scope; 2] = [Scope::OrdersRead, Scope::EventsRead];
 /// One order in the generation that is served, and another in a generation 7 that is not.
 async fn world() -> World {
     let world = World::with(quick()).await;
-    OrderRow::new("dev", 1).insert(&world).await;
+    let mut other = OrderRow::new("dev", 1);
+    other.number = 77;
+    other.insert(&world).await;
     let mut connection = world.pool.acquire().await.unwrap();
     create_generation(&mut connection, "orders", 7).await;
     world
         .execute(
-            "INSERT INTO orders_g7.orders SELECT * FROM orders_g1.orders;
-             UPDATE orders_g7.orders SET number = 77;
+            "ALTER SCHEMA orders_g1 RENAME TO swapped;
+             ALTER SCHEMA orders_g7 RENAME TO orders_g1;
+             ALTER SCHEMA swapped RENAME TO orders_g7;
+             DELETE FROM order_timeline_g1.entries;
              UPDATE meta.read_models SET generation = 1 WHERE read_model = 'orders'",
         )
         .await;
+    OrderRow::new("dev", 1).insert(&world).await;
     world
 }
 
-async fn ask(world: &World, token: &str, query: &str, headers: &[(&str, &str)]) -> Answer {
+fn asking(token: &str, query: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let authorization = format!("Bearer {token}");
     let mut all = vec![
         ("authorization", authorization.as_str()),
@@ -36,7 +43,11 @@ async fn ask(world: &World, token: &str, query: &str, headers: &[(&str, &str)]) 
     ];
     all.extend_from_slice(headers);
     let body = json!({ "query": query }).to_string();
-    world.send(request(Method::POST, "/graphql", &all, body)).await
+    request(Method::POST, "/graphql", &all, body)
+}
+
+async fn ask(world: &World, token: &str, query: &str, headers: &[(&str, &str)]) -> Answer {
+    world.send(asking(token, query, headers)).await
 }
 
 fn numbers(answer: &Answer) -> Vec<i64> {
@@ -164,4 +175,25 @@ async fn given_another_tenant_then_a_named_generation_shows_it_nothing() {
     let limited = world.token_for("dev", Some(&["side"]), &ANALYST);
     let answer = ask(&world, &limited, QUERY, &[("comanda-generation", "orders=7")]).await;
     assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn given_several_stores_then_the_one_that_has_the_generation_answers() {
+    let (with, without) = (world().await, World::with(quick()).await);
+    let urls = [
+        ("without".to_owned(), without.url.as_str()),
+        ("with".to_owned(), with.url.as_str()),
+    ];
+    let stores = ReadStores::connect(urls, &PoolOptions::default()).unwrap();
+    let router = query_api::router(QueryApi::new(stores, verifier(), &quick()));
+    let token = with.token_for("dev", None, &ANALYST);
+    for _ in 0..4 {
+        let named = send(&router, asking(&token, QUERY, &[("comanda-generation", "orders=7")])).await;
+        assert_eq!(numbers(&named), [77]);
+    }
+    let none = send(&router, asking(&token, QUERY, &[("comanda-generation", "orders=8")])).await;
+    assert_eq!(
+        (none.status.as_u16(), &none.json()["code"]),
+        (400, &json!("unknown_generation"))
+    );
 }

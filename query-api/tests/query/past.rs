@@ -104,8 +104,12 @@ impl Log {
     /// Takes the log away, and gives it back.
     async fn away(&self, away: bool) {
         let mut shard = PgConnection::connect(&self.shard).await.unwrap();
-        let (from, to) = if away { ("events", "gone") } else { ("gone", "events") };
-        let renamed = format!("ALTER TABLE {from} RENAME TO {to}");
+        let (from, to) = if away {
+            ("stream_events", "gone")
+        } else {
+            ("gone", "stream_events")
+        };
+        let renamed = format!("ALTER VIEW {from} RENAME TO {to}");
         sqlx::query(&renamed).execute(&mut shard).await.unwrap();
     }
 }
