@@ -22,7 +22,7 @@ const MOVES: usize = 20;
 const SHARDS: i16 = 4;
 
 /// Which shards own each slot, by their own tables, and how many have it shut.
-async fn owners(databases: &Databases) -> (BTreeMap<i16, Vec<i16>>, usize) {
+pub(crate) async fn owners(databases: &Databases) -> (BTreeMap<i16, Vec<i16>>, usize) {
     let (mut owners, mut shut) = (BTreeMap::<i16, Vec<i16>>::new(), 0);
     for url in &databases.shards {
         let mut shard = PgConnection::connect(url).await.expect("the shard answers");
@@ -47,7 +47,7 @@ async fn owners(databases: &Databases) -> (BTreeMap<i16, Vec<i16>>, usize) {
 }
 
 /// Everything that a shard took itself is in the log of its slot's owner: nothing was left behind.
-async fn assert_nothing_left_behind(databases: &Databases) {
+pub(crate) async fn assert_nothing_left_behind(databases: &Databases) {
     let (mut originals, mut owned) = (0, 0);
     for url in &databases.shards {
         let mut shard = PgConnection::connect(url).await.expect("the shard answers");
@@ -97,7 +97,7 @@ fn killed_after(platform: &Platform, slot: Slot, target: i16, step: Step) {
     assert!(reached, "it never came to {}: {said:?}", step.as_str());
 }
 
-fn done(platform: &dyn Topology, arguments: &[&str]) -> Value {
+pub(crate) fn done(platform: &dyn Topology, arguments: &[&str]) -> Value {
     let output = platform.comanda(&[arguments, &["-o", "json"]].concat());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod fault;
+mod moves;
 mod outages;
 mod planted;
 mod topic;
