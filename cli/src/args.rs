@@ -36,6 +36,7 @@ Examples:
   comanda up
   comanda import orders.tsv --tenant dev --establishment main
   comanda orders get 5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201 --tenant dev
+  comanda doctor
 
 Data goes to stdout, everything else to stderr. Bars and colour appear on terminals only, and never
 where NO_COLOR is set.
@@ -44,7 +45,7 @@ Exit codes:
   0    done
   1    failed; stderr says why and what to do
   2    the command line or the settings make no sense
-  3    partly done: some rows were refused, stderr names each
+  3    partly done, or differences were found; what is printed names each
   130  interrupted"
 )]
 pub(crate) struct Cli {
