@@ -1,9 +1,10 @@
 //! A platform with orders, and rebuilds of its read models.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::order::OrderStatus;
-use event_store::{EventStore, PositionToken};
+use event_store::{EventStore, PositionToken, RecordedEvent};
 use projector::rebuild::{self, Options, Rebuilt, SwitchWhen};
 use projector::{Error, registry};
 use sqlx::PgPool;
@@ -50,12 +51,18 @@ impl Site {
         }
     }
 
-    /// Appends what the world has that the log has not.
+    /// Appends what the world has that the log has not, the tenants at once. Gives where each ended.
     pub(super) async fn append(&mut self) -> Vec<PositionToken> {
-        let events = self.world.events();
-        let tokens = copy(&self.store, &events[self.copied..]).await;
-        self.copied = events.len();
-        tokens
+        let mut of_tenants: BTreeMap<_, Vec<RecordedEvent>> = BTreeMap::new();
+        for event in self.world.events().split_off(self.copied) {
+            self.copied += 1;
+            of_tenants.entry(event.stream.tenant().clone()).or_default().push(event);
+        }
+        let store = &self.store;
+        let copies = of_tenants
+            .values()
+            .map(|events| async move { copy(store, events).await.pop().expect("events") });
+        futures::future::join_all(copies).await
     }
 
     pub(super) async fn rebuild(&self, options: &Options) -> Result<Vec<Rebuilt>, Error> {
