@@ -6,8 +6,9 @@
 //! with `resume` gives a counted round its names, removes the files of one that was not counted, and
 //! goes on from the manifest's cursor.
 //!
-//! Memory is bounded: at most [`OPEN_MAX`] files are open, and together they hold at most
-//! [`MEMORY_MAX`] of what is not written yet. What exceeds it costs smaller row groups, or more files.
+//! Memory is bounded: at most [`OPEN_MAX`] files are open, which together hold at most [`MEMORY_MAX`], and
+//! events of at most [`WAITING_MAX`] wait for their file. What exceeds it costs smaller row groups, or
+//! more files.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -26,8 +27,10 @@ use crate::part::{self, Format, Part};
 const OPEN_MAX: usize = 128;
 /// Bytes that open files hold together.
 const MEMORY_MAX: usize = 96 << 20;
-/// Events between two looks at the memory.
-const LOOK_EVERY: u64 = 4_096;
+/// Bytes of events that wait to be written.
+const WAITING_MAX: usize = 48 << 20;
+/// What an event takes besides its payload, about.
+const EVENT_BYTES: usize = 1_500;
 const LOCK: &str = "_comanda_export.lock";
 
 /// What the files of an export lie in one folder by.
@@ -39,8 +42,15 @@ struct Open {
     /// Within the folder.
     temporary: PathBuf,
     name: PathBuf,
-    /// When it was last written to, in events.
+    /// When it was last written to.
     used: u64,
+}
+
+/// Events of a partition that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    events: Vec<RecordedEvent>,
+    bytes: usize,
 }
 
 /// A folder that is being exported to.
@@ -50,7 +60,11 @@ pub(crate) struct Folder {
     manifest: Manifest,
     /// All that lies up to here was written, counted or not.
     cursor: Cursor,
+    waiting: HashMap<Partition, Waiting>,
+    waiting_bytes: usize,
     open: HashMap<Partition, Open>,
+    /// Counts writes to files.
+    uses: u64,
     /// Files of this round that are whole: temporary and final names.
     whole: Vec<(PathBuf, PathBuf)>,
     /// Events of this round, and events after which it is made to count.
@@ -82,7 +96,10 @@ impl Folder {
             path: path.to_owned(),
             format,
             manifest,
+            waiting: HashMap::new(),
+            waiting_bytes: 0,
             open: HashMap::new(),
+            uses: 0,
             whole: Vec::new(),
             written: 0,
             round_events: round_events.max(1),
@@ -107,35 +124,69 @@ impl Folder {
         self.manifest.commit(&self.path, Vec::new())
     }
 
-    pub(crate) fn write(&mut self, page: &ScanPage) -> Result<(), Error> {
-        for event in &page.events {
-            self.write_event(event)?;
+    pub(crate) fn write(&mut self, page: ScanPage) -> Result<(), Error> {
+        for event in page.events {
+            self.take(event)?;
         }
         self.cursor.extend(&page.passed);
         Ok(())
     }
 
-    fn write_event(&mut self, event: &RecordedEvent) -> Result<(), Error> {
+    /// Events wait, so that a file that has to be opened gets many at once.
+    fn take(&mut self, event: RecordedEvent) -> Result<(), Error> {
         let day = event.recorded_at.as_datetime().date_naive();
         let partition = (event.stream.tenant().clone(), day);
-        if !self.open.contains_key(&partition) {
-            self.make_room()?;
-            let open = self.create(&partition)?;
-            self.open.insert(partition.clone(), open);
-        }
-        self.written += 1;
-        if let Some(open) = self.open.get_mut(&partition) {
-            open.used = self.written;
-            open.part.write(event, &open.temporary)?;
-        }
+        let bytes = event.payload.get().len() + EVENT_BYTES;
         self.cursor.set(event.token());
+        self.written += 1;
+        self.waiting_bytes += bytes;
+        let waiting = self.waiting.entry(partition).or_default();
+        waiting.bytes += bytes;
+        waiting.events.push(event);
         if self.written >= self.round_events {
             self.commit()
-        } else if self.written.is_multiple_of(LOOK_EVERY) {
-            self.spill()
+        } else if self.waiting_bytes > WAITING_MAX {
+            self.write_largest()
         } else {
             Ok(())
         }
+    }
+
+    /// Writes what waits, the largest partitions first, until half of it is left.
+    fn write_largest(&mut self) -> Result<(), Error> {
+        let mut largest: Vec<(usize, Partition)> = self
+            .waiting
+            .iter()
+            .map(|(partition, waiting)| (waiting.bytes, partition.clone()))
+            .collect();
+        largest.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        for (_, partition) in largest {
+            if self.waiting_bytes <= WAITING_MAX / 2 {
+                break;
+            }
+            self.write_waiting(&partition)?;
+        }
+        Ok(())
+    }
+
+    fn write_waiting(&mut self, partition: &Partition) -> Result<(), Error> {
+        let Some(waiting) = self.waiting.remove(partition) else {
+            return Ok(());
+        };
+        self.waiting_bytes -= waiting.bytes;
+        if !self.open.contains_key(partition) {
+            self.make_room()?;
+            let open = self.create(partition)?;
+            self.open.insert(partition.clone(), open);
+        }
+        self.uses += 1;
+        if let Some(open) = self.open.get_mut(partition) {
+            open.used = self.uses;
+            for event in &waiting.events {
+                open.part.write(event, &open.temporary)?;
+            }
+        }
+        self.spill()
     }
 
     fn create(&self, (tenant, day): &Partition) -> Result<Open, Error> {
@@ -158,7 +209,7 @@ impl Folder {
             file,
             temporary,
             name: folder.join(base),
-            used: self.written,
+            used: self.uses,
         })
     }
 
@@ -205,6 +256,10 @@ impl Folder {
 
     /// Makes what was written so far count.
     fn commit(&mut self) -> Result<(), Error> {
+        let waiting: Vec<Partition> = self.waiting.keys().cloned().collect();
+        for partition in waiting {
+            self.write_waiting(&partition)?;
+        }
         let open: Vec<Partition> = self.open.keys().cloned().collect();
         for partition in open {
             self.close(&partition)?;

@@ -86,10 +86,10 @@ enum Sink {
 }
 
 impl Sink {
-    fn write(&mut self, page: &ScanPage) -> Result<(), Error> {
+    fn write(&mut self, page: ScanPage) -> Result<(), Error> {
         match self {
             Self::Folder(folder) => folder.write(page),
-            Self::File(file) => file.write(page),
+            Self::File(file) => file.write(&page),
         }
     }
 
@@ -205,9 +205,10 @@ fn write(mut sink: Sink, mut incoming: mpsc::Receiver<Message>, progress: &Progr
     while let Some(message) = incoming.blocking_recv() {
         match message {
             Message::Page(page) => {
-                sink.write(&page)?;
-                progress.looked_at.fetch_add(page.looked_at, Ordering::Relaxed);
-                progress.events.fetch_add(page.events.len() as u64, Ordering::Relaxed);
+                let (looked_at, events) = (page.looked_at, page.events.len() as u64);
+                sink.write(page)?;
+                progress.looked_at.fetch_add(looked_at, Ordering::Relaxed);
+                progress.events.fetch_add(events, Ordering::Relaxed);
             }
             Message::End(until) => {
                 // Slots of which nothing was to be read are passed as well.
@@ -217,7 +218,7 @@ fn write(mut sink: Sink, mut incoming: mpsc::Receiver<Message>, progress: &Progr
                     passed: until,
                     looked_at: 0,
                 };
-                sink.write(&end)?;
+                sink.write(end)?;
                 return sink.finish(true);
             }
         }

@@ -31,10 +31,12 @@ async fn given_more_partitions_than_files_may_be_open_when_exported_then_memory_
         .expect("exported");
     let peak = peak_mib();
     let expected = log.sums(SUMS).await;
+    let files = support::read::files(to.path()).len();
+    assert!(files < 4 * expected.len(), "{files} files");
     assert!(expected.len() > 500, "{} partitions", expected.len());
     assert_eq!(support::read::sums(to.path()), expected);
     eprintln!(
-        "{} events in {} partitions: VmHWM {peak} MiB, before {before} MiB",
+        "{} events in {} partitions, {files} files: VmHWM {peak} MiB, before {before} MiB",
         exported.events,
         expected.len()
     );

@@ -10,6 +10,9 @@ use export::{Error, Exported, Format, Manifest, Progress};
 use crate::support::read::{files, sums};
 use crate::support::{Log, SUMS, export, folder, request, tenant};
 
+/// Events of a round: no multiple of those of a page.
+const ROUND: u64 = 1_301;
+
 /// Exports until about so many events were written.
 async fn stopped_after(log: &Log, format: Format, to: &Path, resume: bool, events: u64) -> Exported {
     let progress = Arc::new(Progress::default());
@@ -19,7 +22,7 @@ async fn stopped_after(log: &Log, format: Format, to: &Path, resume: bool, event
             tokio::task::yield_now().await;
         }
     };
-    let target = folder(to, resume, 1_000);
+    let target = folder(to, resume, ROUND);
     export::export(&log.store, request(format), target, progress, enough)
         .await
         .expect("stopped in order")
@@ -27,17 +30,17 @@ async fn stopped_after(log: &Log, format: Format, to: &Path, resume: bool, event
 
 #[tokio::test]
 async fn given_an_export_that_is_stopped_again_and_again_when_resumed_then_nothing_is_lost_or_doubled() {
-    let log = Log::filled(2, 20, 4_000).await;
+    let log = Log::filled(2, 20, 30_000).await;
     for format in [Format::Ndjson, Format::Csv, Format::Parquet] {
         let to = tempfile::tempdir().expect("a folder");
         let first = stopped_after(&log, format, to.path(), false, 500).await;
-        assert!(!first.complete && first.events < 8_000);
+        assert!(!first.complete && first.events < 60_000);
         let second = stopped_after(&log, format, to.path(), true, 500).await;
         assert!(second.events >= first.events);
         let last = export(&log, request(format), folder(to.path(), true, 1_000))
             .await
             .expect("exported");
-        assert!(last.complete && last.events == 8_000);
+        assert!(last.complete && last.events == 60_000);
         assert_eq!(sums(to.path()), log.sums(SUMS).await, "{format:?}");
     }
 }
@@ -46,7 +49,7 @@ async fn given_an_export_that_is_stopped_again_and_again_when_resumed_then_nothi
 /// was and do not have their names yet.
 #[tokio::test]
 async fn given_the_traces_of_a_killed_export_when_resumed_then_nothing_is_lost_or_doubled() {
-    let log = Log::filled(2, 8, 2_000).await;
+    let log = Log::filled(2, 8, 20_000).await;
     let to = tempfile::tempdir().expect("a folder");
     stopped_after(&log, Format::Parquet, to.path(), false, 1_500).await;
     let manifest = fs::read_to_string(to.path().join("_comanda_export.json")).expect("a manifest");
@@ -65,7 +68,7 @@ async fn given_the_traces_of_a_killed_export_when_resumed_then_nothing_is_lost_o
     let last = export(&log, request(Format::Parquet), folder(to.path(), true, 1_000))
         .await
         .expect("exported");
-    assert!(last.complete && last.events == 4_000);
+    assert!(last.complete && last.events == 40_000);
     assert!(!torn.exists());
     assert_eq!(sums(to.path()), log.sums(SUMS).await);
 }
