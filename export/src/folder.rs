@@ -26,9 +26,9 @@ use crate::part::{self, Format, Part};
 /// Files that are open at the same time.
 const OPEN_MAX: usize = 128;
 /// Bytes that open files hold together.
-const MEMORY_MAX: usize = 96 << 20;
+const MEMORY_MAX: usize = 64 << 20;
 /// Bytes of events that wait to be written.
-const WAITING_MAX: usize = 48 << 20;
+const WAITING_MAX: usize = 32 << 20;
 /// What an event takes besides its payload, about.
 const EVENT_BYTES: usize = 1_500;
 const LOCK: &str = "_comanda_export.lock";

@@ -24,8 +24,10 @@ use crate::token::PositionToken;
 /// Rows of one statement, at most and at least.
 const ROWS_MAX: i64 = 4_000;
 const ROWS_MIN: i64 = 32;
-/// Of payloads in one page, about: the next page has fewer rows where the last was larger.
+/// Of one page, about: the next has fewer rows where the last was larger.
 const PAGE_BYTES: i64 = 4 << 20;
+/// What an event takes besides its payload, about.
+const EVENT_BYTES: i64 = 1_500;
 /// Pages that wait for whoever takes them.
 const PAGES_AHEAD: usize = 2;
 /// Up to so many slots are read one after another by their own index; more, in the shard's order.
@@ -293,7 +295,7 @@ impl Reader {
         let mut bytes = 0_i64;
         for row in rows {
             if let Some(event) = self.take(row, &mut page)? {
-                bytes += i64::try_from(event.payload.get().len()).unwrap_or(PAGE_BYTES);
+                bytes += EVENT_BYTES + i64::try_from(event.payload.get().len()).unwrap_or(PAGE_BYTES);
                 page.events.push(event);
             }
         }
