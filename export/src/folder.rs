@@ -159,7 +159,7 @@ impl Folder {
             .iter()
             .map(|(partition, waiting)| (waiting.bytes, partition.clone()))
             .collect();
-        largest.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        largest.sort_unstable_by_key(|largest| std::cmp::Reverse(largest.0));
         for (_, partition) in largest {
             if self.waiting_bytes <= WAITING_MAX / 2 {
                 break;
