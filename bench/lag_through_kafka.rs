@@ -4,7 +4,10 @@
 //! `cargo bench --package cli --bench lag_through_kafka`, or with `cargo test --release --bench …`. Takes
 //! two minutes. Everything runs on this machine, the load too, so what is measured is its saturation.
 
-#[expect(dead_code, reason = "what the end-to-end tests stand on; a measurement needs some of it")]
+#[expect(
+    dead_code,
+    reason = "what the end-to-end tests stand on; a measurement needs some of it"
+)]
 #[path = "../tests/support/mod.rs"]
 mod support;
 

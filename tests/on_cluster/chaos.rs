@@ -45,7 +45,10 @@ async fn run(faults: &[Fault]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_under_load_break_no_promise() {
     let every = std::env::var("COMANDA_CHAOS").is_ok_and(|asked| asked == "all");
-    let chosen: Vec<Fault> = ALL.into_iter().filter(|fault| every || FEW.contains(&fault.name)).collect();
+    let chosen: Vec<Fault> = ALL
+        .into_iter()
+        .filter(|fault| every || FEW.contains(&fault.name))
+        .collect();
     assert_eq!(chosen.len(), if every { ALL.len() } else { FEW.len() });
     run(&chosen).await;
 }
