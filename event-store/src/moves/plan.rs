@@ -125,19 +125,19 @@ pub fn propose_moves(loads: &[SlotLoad], among: &[ShardId]) -> Vec<ProposedMove>
         }
     }
     let mean = 1.0 / among.len() as f64;
-    // Every round moves a slot that was not moved before.
+    // Every round moves a slot that was not moved before. Where the heaviest shard has none that helps,
+    // the next one may have.
     for _ in 0..loads.len() {
-        let (Some(from), Some(to)) = (heaviest(&now, among), lightest(&now, among)) else {
-            break;
-        };
-        let gap = now[&from] - now[&to];
-        if gap <= TOLERANCE * mean {
-            break;
-        }
-        let distance = |nth: &usize| (shares[*nth] - gap / 2.0).abs();
-        let best = (0..loads.len())
-            .filter(|nth| at[*nth] == from && loads[*nth].shard == from && shares[*nth] > 0.0 && shares[*nth] < gap)
-            .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        let Some(to) = lightest(&now, among) else { break };
+        let mut givers: Vec<(ShardId, f64)> = among.iter().map(|shard| (*shard, now[shard] - now[&to])).collect();
+        givers.retain(|(_, gap)| *gap > TOLERANCE * mean);
+        givers.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let best = givers.into_iter().find_map(|(from, gap)| {
+            let distance = |nth: &usize| (shares[*nth] - gap / 2.0).abs();
+            let fits = |nth: &usize| at[*nth] == from && loads[*nth].shard == from && shares[*nth] < gap;
+            let slots = (0..loads.len()).filter(fits).filter(|nth| shares[*nth] > 0.0);
+            slots.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        });
         let Some(best) = best else { break };
         carry(best, to, &mut at, &mut now);
     }
@@ -149,10 +149,6 @@ pub fn propose_moves(loads: &[SlotLoad], among: &[ShardId]) -> Vec<ProposedMove>
             target,
         })
         .collect()
-}
-
-fn heaviest(carried: &BTreeMap<ShardId, f64>, among: &[ShardId]) -> Option<ShardId> {
-    among.iter().copied().max_by(|a, b| carried[a].total_cmp(&carried[b]))
 }
 
 fn lightest(carried: &BTreeMap<ShardId, f64>, among: &[ShardId]) -> Option<ShardId> {
@@ -223,6 +219,35 @@ mod tests {
         loads[0].events_per_second = 60.0;
         let moves = propose_moves(&loads, &shards(4));
         assert!(!moves.is_empty() && moves.iter().all(|it| it.source == ShardId(0) && it.slot != Slot(0)));
+    }
+
+    #[test]
+    fn given_a_few_slots_that_take_all_orders_then_they_and_the_quiet_ones_are_spread_over_all_shards() {
+        let events = |slot: u16| if slot.is_multiple_of(85) { 100 } else { 0 };
+        let loads: Vec<_> = (0..1024)
+            .map(|slot| {
+                load(
+                    slot,
+                    i16::try_from(slot % 4).unwrap(),
+                    events(slot),
+                    events(slot) as f64,
+                )
+            })
+            .collect();
+        let end = after(&loads, &propose_moves(&loads, &shards(16)));
+        let mut busy: Vec<_> = end
+            .iter()
+            .filter(|load| load.events > 0)
+            .map(|load| load.shard)
+            .collect();
+        busy.sort_unstable();
+        busy.dedup();
+        assert_eq!(busy.len(), 13, "each has a shard of its own");
+        assert!(
+            shards(16)
+                .iter()
+                .all(|shard| end.iter().any(|load| load.shard == *shard))
+        );
     }
 
     #[test]
