@@ -149,6 +149,7 @@ async fn open_again(
         ahead: BTreeSet::new(),
     };
     for shard in &shards {
+        readdress(&mut control, shard).await?;
         let asked = Reopen {
             shard: shard.id,
             shards: &shards,
@@ -166,6 +167,19 @@ async fn open_again(
         restored.shards.push(Shard { events, reopened });
     }
     Ok(restored)
+}
+
+/// A shard that was added while the platform ran has its address in the control database. What was
+/// restored with it is still that of the platform that was backed up, which may be running: orders
+/// of the restored one must not go there.
+async fn readdress(control: &mut PgConnection, shard: &ShardOptions) -> Result<(), Failure> {
+    sqlx::query("UPDATE shards SET url = $2 WHERE shard_id = $1 AND url IS NOT NULL")
+        .bind(shard.id.0)
+        .bind(&shard.url)
+        .execute(control)
+        .await
+        .map_err(Failure::failed)?;
+    Ok(())
 }
 
 async fn connect(url: &str) -> Result<PgConnection, Failure> {
@@ -316,7 +330,9 @@ async fn restore_servers(
     context.print_table(&table)?;
     eprintln!(
         "each server stands at the same time by its own clock. Start PostgreSQL on these folders with your own \
-         settings and addresses, then run `comanda shards restored --shard N` for every shard, and \
+         settings and addresses; give shards that were added with --url-file their new address with \
+         `comanda shards add`, before anything else starts; then run `comanda shards restored --shard N` for every \
+         shard, and \
          `comanda projections rebuild` where `comanda doctor` finds read models ahead of the log"
     );
     Ok(Exit::Done)
