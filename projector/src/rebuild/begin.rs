@@ -4,6 +4,7 @@
 //! taken over: whoever held it is gone, and if not, it finds out at its next renewal; until then
 //! both meet at the checkpoints' compare-and-set, so nothing is written twice.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,9 @@ use crate::projection::Schema;
 
 /// How often a lease that is held is looked at again.
 const WATCH: Duration = Duration::from_millis(200);
+/// Renewals that one may still see of a holder that was killed: the server finishes the statement that
+/// was under way.
+const LATE_RENEWALS: usize = 1;
 
 /// A rebuild that this process holds.
 #[derive(Debug)]
@@ -50,20 +54,20 @@ pub(super) async fn begin(
     as_of: Option<&str>,
     options: &Options,
 ) -> Result<Begun, Error> {
-    let mut first_seen: Option<DateTime<Utc>> = None;
+    let mut seen: BTreeSet<DateTime<Utc>> = BTreeSet::new();
     loop {
         match attempt(read_store, models, as_of, options).await? {
             Attempt::Begun(begun) => return Ok(begun),
-            Attempt::Held(held) if first_seen.is_some_and(|seen| seen != held.renewed) => {
-                return Err(Error::RebuildRunning {
-                    read_model: held.read_model.to_owned(),
-                    generation: held.generation,
-                    holder: held.holder,
-                });
-            }
-            // Its holder may be gone: then it is not renewed, and runs out.
             Attempt::Held(held) => {
-                first_seen = Some(held.renewed);
+                seen.insert(held.renewed);
+                if seen.len() > LATE_RENEWALS + 1 {
+                    return Err(Error::RebuildRunning {
+                        read_model: held.read_model.to_owned(),
+                        generation: held.generation,
+                        holder: held.holder,
+                    });
+                }
+                // Its holder may be gone: then it is not renewed again, and runs out.
                 tokio::time::sleep(WATCH).await;
             }
         }
