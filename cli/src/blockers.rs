@@ -7,8 +7,9 @@
 use serde::Serialize;
 use sqlx::PgConnection;
 
-/// Sessions that wait for less long are in an ordinary queue.
-const WAITED_MS: f64 = 1_000.0;
+/// Sessions that hold what others wait for during less long are ahead in an ordinary queue. It is the
+/// holder's age that counts: those who wait give up and come back within the lock time-out.
+const HELD_MS: f64 = 1_000.0;
 /// Younger snapshots are an ordinary query.
 const SNAPSHOT_MS: f64 = 30_000.0;
 /// Characters of a statement that are shown.
@@ -65,7 +66,6 @@ pub(crate) async fn blockers(database: &mut PgConnection) -> Result<Vec<Blocker>
              SELECT w.pid AS waiter, w.pid AS at
                FROM pg_stat_activity AS w
               WHERE w.datname = current_database() AND w.wait_event_type = 'Lock'
-                AND extract(epoch FROM clock_timestamp() - w.query_start) * 1000 >= $1
              UNION
              SELECT waits.waiter, ahead.pid FROM waits CROSS JOIN LATERAL unnest(pg_blocking_pids(waits.at)) AS ahead (pid)
          ), roots AS (
@@ -78,12 +78,13 @@ pub(crate) async fn blockers(database: &mut PgConnection) -> Result<Vec<Blocker>
                 coalesce(r.waiting, 0), left(regexp_replace(coalesce(a.query, ''), '\\s+', ' ', 'g'), $3)
            FROM pg_stat_activity AS a LEFT JOIN roots AS r USING (pid)
           WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-            AND (r.pid IS NOT NULL
+            AND ((r.pid IS NOT NULL
+                  AND extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)) * 1000 >= $1)
                  OR (a.backend_type = 'client backend' AND a.backend_xmin IS NOT NULL
                      AND extract(epoch FROM clock_timestamp() - a.xact_start) * 1000 >= $2))
           ORDER BY 5 DESC, 4 DESC",
     )
-    .bind(WAITED_MS)
+    .bind(HELD_MS)
     .bind(SNAPSHOT_MS)
     .bind(QUERY_CHARS)
     .fetch_all(database)
