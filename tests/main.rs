@@ -5,6 +5,7 @@ mod backup;
 mod concurrency;
 mod crash;
 mod events_export;
+mod guides;
 mod history;
 mod import;
 mod journey;
