@@ -29,7 +29,12 @@ async fn given_slots_that_move_under_load_then_no_promise_is_broken() {
         let slot = i16::try_from(Slot::of(&tenant.parse().expect("a tenant")).0).expect("a slot");
         let at = owners(on.databases()).await.0[&slot][0];
         let target = ((at + 1) % 4).to_string();
-        let moved = done(&on, &["shards", "move", "--tenant", tenant, "--to", &target]);
+        // Relays on a busy machine may be slow to publish.
+        let patience = ["--relay-patience", "180"];
+        let moved = done(
+            &on,
+            &[&["shards", "move", "--tenant", tenant, "--to", &target], &patience[..]].concat(),
+        );
         assert_eq!(moved["moved"], 1, "{moved}");
         pauses.push(moved["pause_max_ms"].as_f64().expect("a pause"));
     }
