@@ -44,7 +44,8 @@ fn blocks(guide: &str) -> Vec<Block> {
 
 /// One script that says, before each block, where it stands.
 fn script(name: &str, blocks: &[Block], address: &str) -> String {
-    let mut script = String::from("set -euo pipefail\n");
+    // Where a block fails, what earlier ones left in the background ends too.
+    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n");
     for block in blocks {
         script.push_str(&format!("echo '--- {name}:{}' >&2\n", block.line));
         script.push_str(&block.text.replace(ADDRESS, address));
