@@ -40,7 +40,7 @@ async fn given_a_reader_of_one_tenant_then_it_sees_that_tenants_orders_while_oth
 
     let one = json_of(&platform.comanda(&["sql", "grant", "--tenant", "sql-0", "--role", "one", "-o", "json"]));
     let all = json_of(&platform.comanda(&["sql", "grant", "--all-tenants", "--role", "every", "-o", "json"]));
-    let hub = |granted: &Value| granted["urls"]["all shards"].as_str().expect("a URL").to_owned();
+    let hub = |granted: &Value| granted["urls"]["all_shards"].as_str().expect("a URL").to_owned();
     assert_eq!(orders(&hub(&one)).await, [("sql-0".to_owned(), 20)]);
     let seen = orders(&hub(&all)).await;
     assert!(

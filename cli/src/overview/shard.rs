@@ -63,11 +63,19 @@ pub(super) async fn look(id: i16, url: &str, topic: &str) -> (ShardView, Vec<Hea
                 standbys: 0,
                 durable: true,
                 published: None,
-                blockers: vec![],
+                // What keeps it from answering may be a session that can be named.
+                blockers: within(in_the_way(url)).await.unwrap_or_default(),
             };
             (view, vec![])
         }
     }
+}
+
+async fn in_the_way(url: &str) -> Result<Vec<Blocker>, sqlx::Error> {
+    let mut shard = PgConnection::connect(url).await?;
+    let found = blockers(&mut shard).await?;
+    shard.close().await?;
+    Ok(found)
 }
 
 async fn read(id: i16, url: &str, topic: &str) -> Result<(ShardView, Vec<Head>), sqlx::Error> {

@@ -140,7 +140,7 @@ fn views(databases: &Databases) -> Result<Views, Failure> {
 fn print(context: &Context, views: &Views, made: Option<(&RoleName, &str)>) -> Result<(), Failure> {
     let (role, password) = made.map_or(("ROLE", None), |(role, password)| (role.as_str(), Some(password)));
     let mut table = Table::new(["view", "url"]);
-    let mut rows = vec![("all shards".to_owned(), address(&views.hub, role, password)?)];
+    let mut rows = vec![("all_shards".to_owned(), address(&views.hub, role, password)?)];
     for (_, shard) in &views.shards {
         rows.push((shard.name.clone(), address(shard, role, password)?));
     }
