@@ -112,7 +112,7 @@ async fn place_clashing(platform: &Platform) -> String {
 
 async fn parked(platform: &Platform, order: &str) -> Value {
     eventually(Duration::from_secs(30), || async {
-        let output = platform.comanda(&["parked", "list", "--model", "orders", "-o", "json"]);
+        let output = platform.comanda(&["parked", "list", "--read-model", "orders", "-o", "json"]);
         let rows = printed(&output);
         let stream = format!("order:dev/{order}");
         let row = rows

@@ -180,6 +180,8 @@ mod tests {
                 "{} has no exit codes",
                 command.get_name()
             );
+            let too_wide = help.lines().find(|line| line.chars().count() > 100);
+            assert_eq!(too_wide, None, "{} would be wrapped", command.get_name());
         }
     }
 

@@ -9,28 +9,30 @@ use projector::{ShardLog, registry};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::extract::Query;
+use service::json::JsonBody;
 use service::problem::Problem;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Ops;
 use super::operator::Operator;
 use super::refusal::of_projections;
 
 /// Which parked streams; all where nothing is said.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ParkedQuery {
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ParkedFilter {
     /// The read store's name; the one that projectors of these settings write where it is left out.
     read_store: Option<String>,
     read_model: Option<String>,
     generation: Option<i32>,
     #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<String>)]
     tenant: Option<TenantId>,
     /// By its whole name (`order:tenant/id`), without its kind, or by its id alone.
     stream: Option<String>,
 }
 
-impl ParkedQuery {
+impl ParkedFilter {
     fn selection(self) -> Selection {
         Selection {
             read_model: self.read_model,
@@ -46,14 +48,14 @@ impl ParkedQuery {
     get,
     path = "/ops/v1/parked",
     tag = "Parked streams",
-    params(ParkedQuery),
+    params(ParkedFilter),
     responses((status = 200, description = "What `comanda parked list -o json` prints.", body = Value)),
     security(("bearer" = ["ops"])),
 )]
 pub(crate) async fn list_parked(
     State(ops): State<Ops>,
     _: Operator,
-    query: Result<Query<ParkedQuery>, Problem>,
+    query: Result<Query<ParkedFilter>, Problem>,
 ) -> Result<Json<Value>, Problem> {
     let Query(query) = query?;
     let pool = ops.read_store(query.read_store.as_deref())?;
@@ -68,21 +70,21 @@ pub(crate) async fn list_parked(
     post,
     path = "/ops/v1/parked/retry",
     tag = "Parked streams",
-    params(ParkedQuery),
+    request_body = ParkedFilter,
     responses((status = 200, description = "What it came to.", body = Value)),
     security(("bearer" = ["ops"])),
 )]
 pub(crate) async fn retry_parked(
     State(ops): State<Ops>,
     _: Operator,
-    query: Result<Query<ParkedQuery>, Problem>,
+    body: JsonBody<ParkedFilter>,
 ) -> Result<Json<Value>, Problem> {
-    let Query(query) = query?;
-    let pool = ops.read_store(query.read_store.as_deref())?;
+    let filter = body.value;
+    let pool = ops.read_store(filter.read_store.as_deref())?;
     // Reads slots wherever they are, so any shard's will do.
     let first = ops.store.shards().first().copied().unwrap_or(ShardId(0));
     let log = ShardLog::new(ops.store.clone(), first);
-    let retried = parked::retry_selected(&pool, &log, &registry::all(), &query.selection()).await;
+    let retried = parked::retry_selected(&pool, &log, &registry::all(), &filter.selection()).await;
     let retried = retried.map_err(|error| of_projections(&error))?;
     Ok(Json(json!({
         "freed_streams": retried.freed_streams, "still_parked": retried.still_parked,

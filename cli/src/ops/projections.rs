@@ -29,7 +29,7 @@ use crate::verbs::projections::longest_read;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadStoreQuery {
     /// The read store's name; the one that projectors of these settings write where it is left out.
-    read_store: Option<String>,
+    pub(super) read_store: Option<String>,
 }
 
 /// A rebuild.
@@ -40,7 +40,7 @@ pub(crate) struct NewRebuild {
     read_models: Vec<String>,
     /// Gives up what an interrupted rebuild has filled.
     from_scratch: bool,
-    /// Leaves the switch to `POST /ops/v1/projections/{name}/switch`.
+    /// Leaves the switch to `POST /ops/v1/projections/{read_model}/switch`.
     manual_switch: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct NewSwitch {
     path = "/ops/v1/projections",
     tag = "Projections",
     params(ReadStoreQuery),
-    responses((status = 200, description = "What `comanda projections list -o json` prints.", body = Value)),
+    responses((status = 200, description = "What `comanda projections list --by-slots -o json` prints, but for `events_per_second`, which is null: only a rebuild's own is told.", body = Value)),
     security(("bearer" = ["ops"])),
 )]
 pub(crate) async fn list_projections(

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use domain::TenantId;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use service::extract::Query;
 use service::json::JsonBody;
 use service::problem::Problem;
 use utoipa::ToSchema;
@@ -17,6 +18,7 @@ use verify::{Progress, Scope, Target};
 
 use super::Ops;
 use super::operator::Operator;
+use super::projections::ReadStoreQuery;
 use super::refusal::{VERIFICATION_RUNNING, of_verification};
 use crate::verbs::projections::report_as_json;
 
@@ -24,7 +26,6 @@ use crate::verbs::projections::report_as_json;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NewVerification {
-    read_store: Option<String>,
     /// All that are served where it is left out.
     read_models: Vec<String>,
     /// Only this tenant's rows.
@@ -70,6 +71,7 @@ impl Latest {
     post,
     path = "/ops/v1/projections/verification",
     tag = "Projections",
+    params(ReadStoreQuery),
     request_body = NewVerification,
     responses(
         (status = 202, description = "It runs; look at it with GET.", body = Value),
@@ -81,14 +83,11 @@ impl Latest {
 pub(crate) async fn create_verification(
     State(ops): State<Ops>,
     _: Operator,
+    query: Result<Query<ReadStoreQuery>, Problem>,
     body: JsonBody<NewVerification>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let NewVerification {
-        read_store,
-        read_models,
-        tenant,
-    } = body.value;
-    let pool = ops.read_store(read_store.as_deref())?;
+    let NewVerification { read_models, tenant } = body.value;
+    let pool = ops.read_store(query?.0.read_store.as_deref())?;
     let mut targets = Vec::new();
     for name in &read_models {
         targets.push(

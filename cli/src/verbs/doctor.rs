@@ -20,8 +20,8 @@ Examples:
   comanda doctor --config cluster.toml
   comanda doctor -o json | jq '.[] | select(.verdict != \"ok\")'
 
-Exit codes: 0 nothing is wrong, though there may be warnings; 1 something is, or there is no platform
-to look at; 2 usage.")]
+Exit codes: 0 nothing is wrong, though there may be warnings; 1 something is, or there is no
+platform to look at; 2 usage.")]
 pub(crate) struct DoctorArgs {}
 
 pub(crate) async fn run(context: &Context, DoctorArgs {}: DoctorArgs) -> Result<Exit, Failure> {

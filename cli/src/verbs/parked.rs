@@ -35,8 +35,8 @@ enum ParkedVerb {
 #[derive(Debug, Args)]
 struct Which {
     /// Only of this read model
-    #[arg(long, value_name = "NAME", value_parser = read_model)]
-    model: Option<String>,
+    #[arg(long, alias = "model", value_name = "NAME", value_parser = known_read_model)]
+    read_model: Option<String>,
     /// Only of this generation
     #[arg(long, value_name = "N")]
     generation: Option<i32>,
@@ -55,7 +55,7 @@ struct Which {
 #[command(after_help = "\
 Examples:
   comanda parked list
-  comanda parked list --model orders --tenant dev -o json
+  comanda parked list --read-model orders --tenant dev -o json
 
 Exit codes: 0 done, also where nothing is parked; 1 there is no platform to look at; 2 usage.")]
 struct ListArgs {
@@ -68,7 +68,7 @@ struct ListArgs {
 #[command(after_help = "\
 Examples:
   comanda parked show 5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201
-  comanda parked show order:dev/5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201 --model orders -o json
+  comanda parked show order:dev/5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201 --read-model orders -o json
 
 Exit codes: 0 done; 1 no such stream is parked, or there is no platform; 2 usage.")]
 struct ShowArgs {
@@ -85,13 +85,13 @@ struct ShowArgs {
 #[command(after_help = "\
 Examples:
   comanda parked retry --all
-  comanda parked retry --model daily_sales
+  comanda parked retry --read-model daily_sales
   comanda parked retry 5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201
 
 Exit codes: 0 none of them is parked any more; 1 it could not be done; 2 usage; 3 some still are.")]
 struct RetryArgs {
     /// The stream (kind:tenant/id), or its id alone
-    #[arg(required_unless_present_any = ["all", "model", "tenant"])]
+    #[arg(required_unless_present_any = ["all", "read_model", "tenant"])]
     stream: Option<String>,
     /// Every parked stream
     #[arg(long, conflicts_with = "stream")]
@@ -109,9 +109,10 @@ struct RetryArgs {
 #[command(after_help = "\
 Examples:
   comanda parked drop order:dev/5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201
-  comanda parked drop order:dev/5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201 --model orders --yes
+  comanda parked drop order:dev/5a0c8f0e-1b8a-5c53-9e39-6f1c8f0ed201 --read-model orders --yes
 
-Exit codes: 0 done; 1 no such stream is parked, or it could not be done; 2 usage, also without --yes.")]
+Exit codes: 0 done; 1 no such stream is parked, or it could not be done; 2 usage, also without
+--yes.")]
 struct DropArgs {
     /// The stream (kind:tenant/id), or its id alone where no other tenant's has it
     stream: String,
@@ -122,7 +123,7 @@ struct DropArgs {
     yes: bool,
 }
 
-fn read_model(name: &str) -> Result<String, String> {
+fn known_read_model(name: &str) -> Result<String, String> {
     let known: Vec<&str> = registry::all().iter().map(Registered::name).collect();
     let found = known.iter().find(|known| **known == name);
     found
@@ -142,7 +143,7 @@ pub(crate) async fn run(context: &Context, args: ParkedArgs) -> Result<Exit, Fai
 impl Which {
     fn selection(&self, stream: Option<&str>) -> Selection {
         Selection {
-            read_model: self.model.clone(),
+            read_model: self.read_model.clone(),
             generation: self.generation,
             tenant: self.tenant.clone(),
             stream: stream.map(str::to_owned),
@@ -181,7 +182,7 @@ fn print_list(context: &Context, parked: &[ParkedStream]) -> Result<(), Failure>
                 "read_model",
                 "generation",
                 "stream",
-                "first",
+                "first_sequence",
                 "waiting",
                 "age",
                 "state",
@@ -260,7 +261,7 @@ fn print_shown(context: &Context, shown: &[Shown]) -> Result<(), Failure> {
         "slot_position",
         "type",
         "version",
-        "recorded",
+        "recorded_at",
         "problem",
         "payload",
     ];

@@ -34,8 +34,8 @@ Examples:
 
 The backup is only read. A restoration that was interrupted is begun again: remove the folder first.
 
-Exit codes: 0 restored; 1 not restored, stderr says why; 2 usage; 3 restored with --latest, but later
-events are known to have been there.")]
+Exit codes: 0 restored; 1 not restored, stderr says why; 2 usage; 3 restored with --latest, but
+later events are known to have been there.")]
 pub(crate) struct RestoreArgs {
     /// The folder of backups
     #[arg(long, value_name = "DIR")]

@@ -21,7 +21,7 @@ Examples:
 
 Exit codes: 0 done; 1 the platform does not answer or refused; 2 usage.")]
 pub(crate) struct SeedArgs {
-    /// A few days of orders too
+    /// A week of orders too
     #[arg(long)]
     demo: bool,
 }

@@ -68,7 +68,7 @@ struct GrantArgs {
     /// The tenant that it sees
     #[arg(
         long,
-        value_name = "TENANT",
+        value_name = "ID",
         required_unless_present = "all_tenants",
         conflicts_with = "all_tenants"
     )]

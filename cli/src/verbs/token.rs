@@ -20,7 +20,8 @@ use crate::{platform, signing};
 Examples:
   comanda token --tenant dev
   comanda token --tenant dev --establishment main --scope orders:read --ttl 30m
-  curl -H \"authorization: Bearer $(comanda token --tenant dev)\" http://127.0.0.1:8080/v1/establishments/main
+  curl -H \"authorization: Bearer $(comanda token --tenant dev)\" \\
+       http://127.0.0.1:8080/v1/establishments/main
 
 Exit codes: 0 done; 1 there is no key to sign with; 2 usage.")]
 pub(crate) struct TokenArgs {

@@ -15,12 +15,11 @@ pub(crate) async fn expose(connection: &mut PgConnection) -> Result<(), sqlx::Er
     .await?;
     for (read_model, generation, done, total, rate, remaining_ms) in rows {
         let labels = [("read_model", read_model), ("generation", generation.to_string())];
-        metrics::gauge!("comanda_rebuild_events_done", &labels).set(done as f64);
-        metrics::gauge!("comanda_rebuild_events", &labels).set(total as f64);
-        metrics::gauge!("comanda_rebuild_events_per_second", &labels).set(rate.unwrap_or(0.0));
+        metrics::gauge!("projector_rebuild_events_done", &labels).set(done as f64);
+        metrics::gauge!("projector_rebuild_events", &labels).set(total as f64);
+        metrics::gauge!("projector_rebuild_events_per_second", &labels).set(rate.unwrap_or(0.0));
         // Not a number where nothing can be said.
-        let seconds = remaining_ms.map_or(f64::NAN, |ms| ms / 1_000.0);
-        metrics::gauge!("comanda_rebuild_remaining_seconds", &labels).set(seconds);
+        metrics::gauge!("projector_rebuild_remaining_ms", &labels).set(remaining_ms.unwrap_or(f64::NAN));
     }
     Ok(())
 }

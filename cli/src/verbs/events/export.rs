@@ -30,11 +30,11 @@ Examples:
   comanda events export --to lake -o parquet --resume
   duckdb -c \"SELECT tenant, day, sum(total_minor) FROM 'lake/**/*.parquet' GROUP BY ALL\"
 
-Without -o the format is that of the name's ending. A name with an ending is one file, which is there
-when it is whole; any other is a folder; `-` is stdout.
+Without -o the format is that of the name's ending. A name with an ending is one file, which is
+there when it is whole; any other is a folder; `-` is stdout.
 
-Exit codes: 0 exported; 1 the log cannot be read or a file not written; 2 usage; 130 interrupted: stderr
-says how to go on.")]
+Exit codes: 0 exported; 1 the log cannot be read or a file not written; 2 usage; 130 interrupted:
+stderr says how to go on.")]
 pub(super) struct ExportArgs {
     /// A file, a folder, or - for stdout
     #[arg(long, value_name = "TARGET")]

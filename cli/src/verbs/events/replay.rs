@@ -28,11 +28,12 @@ Examples:
   comanda events replay --to https://example.org/hook --batch 100 --token-file hook.token
   comanda events replay --to stdout --rate 10/s | my-program
 
-HTTP: one event a request in binary mode; with --batch N up to N as application/cloudevents-batch+json.
-408, 429 and 5xx are tried again, after Retry-After where it is given.
+HTTP: one event a request in binary mode; with --batch N up to N as
+application/cloudevents-batch+json. 408, 429 and 5xx are tried again, after Retry-After where it
+is given.
 
-Exit codes: 0 replayed; 1 the log cannot be read or the receiver does not take it: stderr says how to go
-on; 2 usage; 130 interrupted: the cursor is on stderr.")]
+Exit codes: 0 replayed; 1 the log cannot be read or the receiver does not take it: stderr says how
+to go on; 2 usage; 130 interrupted: the cursor is on stderr.")]
 pub(super) struct ReplayArgs {
     /// kafka://TOPIC, http(s)://URL or stdout
     #[arg(long, value_name = "RECEIVER")]

@@ -36,8 +36,8 @@ Examples:
 -o ndjson prints one JSON object a line; -o csv the columns of `events export`; tables the envelope
 without the payload.
 
-Exit codes: 0 read to the end; 1 the log or Kafka cannot be read; 2 usage; 130 interrupted: the cursor
-is on stderr.")]
+Exit codes: 0 read to the end; 1 the log or Kafka cannot be read; 2 usage; 130 interrupted: the
+cursor is on stderr.")]
 pub(super) struct TailArgs {
     /// Where to read: the shards know everything; Kafka has what it still keeps
     #[arg(long, value_enum, default_value_t = Source::Shards)]

@@ -47,10 +47,11 @@ pub(crate) struct ImportArgs {
     #[arg(long, help_heading = "File")]
     pub(crate) whole_orders: bool,
     /// Read and check the file, send nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     pub(crate) dry_run: bool,
     /// Orders under way at the same time
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 32, value_name = "N", help_heading = "Options",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
 }
 

@@ -26,8 +26,8 @@ Examples:
   comanda projections list --by-slots
   comanda projections list --config cluster.toml --read-store main -o json
 
-States: live generations are fed by projectors, served or not; filling ones by a rebuild; scratch ones are
-as of a position; retired ones are kept, but not fed; dropping ones are about to go.
+States: live generations are fed by projectors, served or not; filling ones by a rebuild; scratch
+ones are as of a position; retired ones are kept, but not fed; dropping ones are about to go.
 
 Exit codes: 0 done; 1 the read store or a shard does not answer; 2 usage.")]
 pub(super) struct ListArgs {
@@ -46,7 +46,8 @@ Examples:
   comanda projections lag --watch
   comanda projections lag --watch 10 -o ndjson
 
-Exit codes: 0 done; 1 the read store or a shard does not answer; 2 usage; 130 a watch was interrupted.")]
+Exit codes: 0 done; 1 the read store or a shard does not answer; 2 usage; 130 a watch was
+interrupted.")]
 pub(super) struct LagArgs {
     /// Show it again every so many seconds, until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",

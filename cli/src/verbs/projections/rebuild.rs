@@ -37,8 +37,8 @@ enum From {
 ///
 /// Fills a new generation straight from the shards while queries read the old one and projectors feed it;
 /// once close to the log's heads projectors feed both. It is then held against the log, row by row, and
-/// against the served generation, byte for byte, and switched to by one update of a pointer. The old one
-/// is kept and fed, so that `rollback` works at once, until `drop` frees it. Killed or interrupted, the
+/// against the served generation, by the hashes of each tenant's rows, and switched to by one update of a
+/// pointer. The old one is kept and fed, so that `rollback` works at once, until `drop` frees it. Killed or interrupted, the
 /// same command goes on where it was. Also the way to deploy a read model whose code has changed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -48,9 +48,10 @@ Examples:
   comanda projections rebuild orders daily_sales --switch manual
   comanda projections rebuild --all -o ndjson --config cluster.toml --read-store main
 
-Exit codes: 0 rebuilt, and switched where that was asked; 1 it cannot go on, or another one is at it;
-2 usage; 3 filled, but not what the log says, or not what is served: nothing was switched, look at
-`comanda projections verify`, then `switch NAME --to N` or `drop`; 130 interrupted: run it again.")]
+Exit codes: 0 rebuilt, and switched where that was asked; 1 it cannot go on, or another one is at
+it; 2 usage; 3 filled, but not what the log says, or not what is served: nothing was switched,
+look at `comanda projections verify`, then `switch NAME --to N` or `drop`; 130 interrupted: run it
+again.")]
 pub(super) struct RebuildArgs {
     /// The read models
     #[arg(value_name = "NAME", required_unless_present = "all")]

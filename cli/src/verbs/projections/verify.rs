@@ -31,8 +31,8 @@ Examples:
   comanda projections verify orders --generation 2
   comanda projections verify --config cluster.toml --replica -o ndjson
 
-Exit codes: 0 nothing differs; 1 it could not be found out; 2 usage; 3 something differs; 130 interrupted
-(nothing was changed: run it again).")]
+Exit codes: 0 nothing differs; 1 it could not be found out; 2 usage; 3 something differs; 130
+interrupted (nothing was changed: run it again).")]
 pub(crate) struct VerifyArgs {
     /// The read models [default: all]
     #[arg(value_name = "NAME")]

@@ -46,8 +46,9 @@ enum ShardsVerb {
     Move(MoveArgs),
     Moves(MovesArgs),
     Plan(PlanArgs),
-    #[command(alias = "promoted")]
+    #[command(alias = "promoted", about = "Open a shard again after its standby was promoted")]
     Promote(ReopenArgs),
+    #[command(about = "Open a shard again after its backup was restored")]
     Restored(ReopenArgs),
 }
 

@@ -17,8 +17,8 @@ Examples:
   comanda shards moves
   comanda shards moves --last 1000 -o csv
 
-A pause is the time, in milliseconds, in which the slot took no appends. A move that is neither done nor
-undone is finished with `comanda shards move --resume` or taken back with --undo.
+A pause is the time, in milliseconds, in which the slot took no appends. A move that is neither done
+nor undone is finished with `comanda shards move --resume` or taken back with --undo.
 
 Exit codes: 0 done; 1 the control database cannot be read; 2 usage.")]
 pub(super) struct MovesArgs {

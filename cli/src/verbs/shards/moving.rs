@@ -43,7 +43,7 @@ pub(super) struct MoveArgs {
     #[arg(long, value_name = "SLOTS", conflicts_with = "tenant")]
     slots: Option<SlotSet>,
     /// The slot of this tenant
-    #[arg(long, value_name = "TENANT")]
+    #[arg(long, value_name = "ID")]
     tenant: Option<TenantId>,
     /// The shard they go to
     #[arg(long, value_name = "ID", required_unless_present_any = ["resume", "undo"])]

@@ -25,8 +25,8 @@ Examples:
   comanda shards plan -o json
   comanda shards plan --shards 16 --apply --parallel 4
 
-Exit codes: 0 done, also where there is nothing to move; 1 a shard cannot be read, or a move cannot go on;
-2 usage; 3 some moves were undone; 130 interrupted, `comanda shards move --resume` goes on.")]
+Exit codes: 0 done, also where there is nothing to move; 1 a shard cannot be read, or a move cannot
+go on; 2 usage; 3 some moves were undone; 130 interrupted, `comanda shards move --resume` goes on.")]
 pub(super) struct PlanArgs {
     /// Use only so many shards, those with the lowest ids; the others are emptied [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

@@ -49,7 +49,7 @@ pub(crate) struct UpArgs {
     /// The port to serve on; 0 takes a free one [default: 8080]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Seed the tenant `dev` with a few days of orders too
+    /// Seed the tenant `dev` with a week of orders too
     #[arg(long)]
     demo: bool,
 }
