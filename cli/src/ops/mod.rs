@@ -12,6 +12,7 @@ mod projections;
 mod refusal;
 mod verification;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use service::settings::ReadStoreSettings;
 use service::{Settings, Shutdown};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::oneshot;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -87,6 +89,20 @@ impl Ops {
             status: looks::Latest::default(),
             findings: looks::Latest::default(),
         })
+    }
+
+    /// Carries something out to its end, whether or not the client waits for it.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (done, outcome) = oneshot::channel();
+        self.shutdown.spawn(name, async move {
+            // Whoever asked may have gone.
+            let _ = done.send(work.await);
+        });
+        outcome.await.unwrap_or_else(|_| Err(Problem::unavailable()))
     }
 
     /// A read store, by name; the first one where none is named.

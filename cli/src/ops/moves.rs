@@ -113,6 +113,8 @@ pub(crate) async fn create_moves(
 }
 
 /// Take a move back that is not decided yet.
+///
+/// Goes on to its end also where the request is given up.
 #[utoipa::path(
     post,
     path = "/ops/v1/moves/{id}/undo",
@@ -136,8 +138,11 @@ pub(crate) async fn undo_move(
         .into_iter()
         .find(|it| it.id == MoveId(id))
         .ok_or_else(Problem::not_found)?;
-    let end = mover.undo(&moving).await.map_err(|error| of_log(&error))?;
-    Ok(Json(move_as_json(end.as_move())))
+    let undone = async move {
+        let end = mover.undo(&moving).await.map_err(|error| of_log(&error))?;
+        Ok(move_as_json(end.as_move()))
+    };
+    ops.to_its_end("undoing a move", undone).await.map(Json)
 }
 
 /// Moves that would even out the shards' load.

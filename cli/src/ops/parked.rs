@@ -66,6 +66,8 @@ pub(crate) async fn list_parked(
 }
 
 /// Retry parked streams through today's code, each in order and as far as it goes.
+///
+/// Goes on to its end also where that takes longer than a request may; `GET /ops/v1/parked` shows what is left.
 #[utoipa::path(
     post,
     path = "/ops/v1/parked/retry",
@@ -84,8 +86,16 @@ pub(crate) async fn retry_parked(
     // Reads slots wherever they are, so any shard's will do.
     let first = ops.store.shards().first().copied().unwrap_or(ShardId(0));
     let log = ShardLog::new(ops.store.clone(), first);
-    let retried = parked::retry_selected(&pool, &log, &registry::all(), &filter.selection()).await;
-    let retried = retried.map_err(|error| of_projections(&error))?;
+    let shutdown = ops.shutdown.clone();
+    let retried = async move {
+        let (models, selection) = (registry::all(), filter.selection());
+        let retried = tokio::select! {
+            retried = parked::retry_selected(&pool, &log, &models, &selection) => retried,
+            () = shutdown.cancelled() => return Err(Problem::unavailable()),
+        };
+        retried.map_err(|error| of_projections(&error))
+    };
+    let retried = ops.to_its_end("retrying parked streams", retried).await?;
     Ok(Json(json!({
         "freed_streams": retried.freed_streams, "still_parked": retried.still_parked,
         "applied_events": retried.applied_events,

@@ -18,7 +18,9 @@ use crate::platform;
 ///
 /// Migrates its database and registers it in the control database; running processes learn it within
 /// event_store.placement_poll_ms. It owns no slots until some are moved to it. A URL that is given here
-/// is kept in the control database, password and all; else the settings must name the shard.
+/// is kept in the control database, password and all; else the settings must name the shard. Where `up`
+/// archives its servers (backup.folder) and the shard is on another one, start `up` again, so that this one
+/// is archived too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

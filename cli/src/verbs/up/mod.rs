@@ -162,7 +162,9 @@ impl Start<'_> {
             let parts = parts::all(process, &databases).await?;
             registry::announce(process, "up")?;
             if let Some(folder) = &process.settings.backup.folder {
-                archiving::keep(folder, &databases, &process.health, &process.behind).await?;
+                // Shards that were added may lie on servers of their own.
+                let all = databases.clone().with_registered().await;
+                archiving::keep(folder, &all, &process.health, &process.behind).await?;
             }
             Ok(parts)
         };
