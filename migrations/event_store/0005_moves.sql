@@ -27,8 +27,9 @@ BEGIN
     END IF;
 END $$;
 
--- At the source: no append from here on. Answers where the slot ends.
-CREATE FUNCTION fence_slot(p_slot smallint, p_move bigint, p_ownership bigint) RETURNS bigint
+-- At the source: no append from here on. Answers where the slot ends. In another incarnation than the
+-- one that was compared with the target, other events may stand where those were: then it is refused.
+CREATE FUNCTION fence_slot(p_slot smallint, p_move bigint, p_ownership bigint, p_incarnation integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     here slots%ROWTYPE;
@@ -40,6 +41,10 @@ BEGIN
     END IF;
     IF here.owned IS NOT TRUE OR here.ownership <> p_ownership OR here.move >= p_move THEN
         RAISE EXCEPTION 'slot % is not for move % to shut', p_slot, p_move USING ERRCODE = 'CM020';
+    END IF;
+    IF here.incarnation <> p_incarnation THEN
+        RAISE EXCEPTION 'slot % was promoted or restored since move % compared it: move it again', p_slot, p_move
+            USING ERRCODE = 'CM020';
     END IF;
     UPDATE slots SET owned = false, fenced = true, move = p_move WHERE slot = p_slot;
     RETURN here.slot_position;

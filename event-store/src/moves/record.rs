@@ -230,8 +230,10 @@ pub(super) async fn advance(
     Ok(advanced.rows_affected() == 1)
 }
 
+/// Also where that is less than before. Only the mover that holds the slot's lock on this connection
+/// comes to it.
 pub(super) async fn note_verified(control: &mut PgConnection, id: MoveId, upto: SlotPosition) -> Result<(), Error> {
-    sqlx::query("UPDATE moves SET verified_position = greatest(verified_position, $2) WHERE move = $1")
+    sqlx::query("UPDATE moves SET verified_position = $2 WHERE move = $1")
         .bind(id.0)
         .bind(upto.0)
         .execute(control)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::record::MoveId;
 use crate::error::Error;
-use crate::ids::{Ownership, Slot, SlotPosition};
+use crate::ids::{Slot, SlotPosition};
 
 /// Events copied with one statement: few, because the target takes no appends meanwhile.
 pub(super) const PAGE: i64 = 250;
@@ -123,12 +123,14 @@ pub(super) async fn last_to_publish(shard: &PgPool, slot: Slot) -> Result<i64, E
     .map_err(Error::read)
 }
 
-/// No append from here on. Returns where the slot ends.
-pub(super) async fn fence(shard: &PgPool, slot: Slot, id: MoveId, ownership: Ownership) -> Result<SlotPosition, Error> {
-    sqlx::query_scalar("SELECT fence_slot($1, $2, $3)")
+/// No append from here on, unless the slot was promoted or restored since it stood as `before`. Returns
+/// where it ends.
+pub(super) async fn fence(shard: &PgPool, slot: Slot, id: MoveId, before: &Standing) -> Result<SlotPosition, Error> {
+    sqlx::query_scalar("SELECT fence_slot($1, $2, $3, $4)")
         .bind(slot.as_i16())
         .bind(id.0)
-        .bind(ownership.0)
+        .bind(before.ownership)
+        .bind(before.incarnation)
         .fetch_one(shard)
         .await
         .map(SlotPosition)

@@ -79,7 +79,8 @@ pub(super) async fn open(shard: &PgPool, moving: &Move, from: &Standing, branche
 fn refused(slot: Slot, error: sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(|error| error.code());
     if code.as_deref() == Some(DIVERGED) {
-        let reason = "the target has other events of it, from before a restoration: move it to another shard";
+        let reason = "the target has other events of it, from before a restoration: take the move back with --undo if \
+                      it is not undone, and move it to another shard";
         return Error::NotMoved {
             slot,
             reason: reason.to_owned(),

@@ -81,8 +81,8 @@ fn differs(slot: Slot, what: &str, here: &Fingerprint, there: &Fingerprint) -> E
     Error::NotMoved {
         slot,
         reason: format!(
-            "{what} differ between its shards ({here} at the source, {there} at the target): move it to another shard, \
-             and keep both for whoever looks into it"
+            "{what} differ between its shards ({here} at the source, {there} at the target): take the move back with \
+             --undo if it is not undone, move it to another shard, and keep both for whoever looks into it"
         ),
     }
 }

@@ -91,14 +91,15 @@ impl<'a> Work<'a> {
             | MoveState::Verifying
             | MoveState::Draining => {}
         }
-        let Some(ownership) = self.approach().await? else {
+        let Some(before) = self.approach().await? else {
             return Ok(MoveEnd::Stopped(self.moving));
         };
-        self.go_over(ownership).await
+        self.go_over(before).await
     }
 
-    /// Everything that can be done while the source takes appends. `None` where it was told to stop.
-    async fn approach(&mut self) -> Result<Option<Ownership>, Error> {
+    /// Everything that can be done while the source takes appends. Returns how the source stood before
+    /// anything was compared; `None` where it was told to stop.
+    async fn approach(&mut self) -> Result<Option<Standing>, Error> {
         let standing = source::standing(&self.source, self.moving.slot).await?;
         let standing = standing
             .filter(|it| it.is_for(self.moving.id))
@@ -109,9 +110,13 @@ impl<'a> Work<'a> {
         self.reached = SlotPosition(there.map_or(0, |it| it.slot_position));
         self.topics_of_target = drain::topics(&self.target).await?;
         if standing.fenced {
-            // Its writers wait already.
-            return Ok(Some(ownership));
+            // Its writers wait already, and what an earlier mover compared is what is there: no fence
+            // comes after a promotion or restoration that the comparison did not see, and one that
+            // survives them has all before it with it.
+            return Ok(Some(standing));
         }
+        // The source may have lost its end and taken other events in its place since that was compared.
+        self.verified_up_to(SlotPosition(0)).await?;
         let give_up = Instant::now() + self.options.relay_patience;
         loop {
             while self.copy(ownership).await? >= source::PAGE {
@@ -122,10 +127,7 @@ impl<'a> Work<'a> {
             self.copy_numbers().await?;
             let slot = self.moving.slot;
             verify::compare_events(&self.source, &self.target, slot, self.moving.verified, self.reached).await?;
-            if self.reached > self.moving.verified {
-                self.moving.verified = self.reached;
-                record::note_verified(&mut self.control, self.moving.id, self.reached).await?;
-            }
+            self.verified_up_to(self.reached).await?;
             let upto = source::last_to_publish(&self.source, slot).await?;
             let Some(lagging) = self.lagging(upto).await? else {
                 break;
@@ -143,12 +145,12 @@ impl<'a> Work<'a> {
             }
         }
         self.passed(Step::Copied).await;
-        Ok((!self.stop.is_cancelled()).then_some(ownership))
+        Ok((!self.stop.is_cancelled()).then_some(standing))
     }
 
     /// Shuts the slot at its source, and opens it at the target or, where that would take too long, at
     /// the source again.
-    async fn go_over(mut self, ownership: Ownership) -> Result<MoveEnd, Error> {
+    async fn go_over(mut self, before: Standing) -> Result<MoveEnd, Error> {
         self.go_on(MoveState::Fencing).await?;
         let shut = Instant::now();
         let limit = match self.options.fault {
@@ -156,7 +158,7 @@ impl<'a> Work<'a> {
             Some(MoveFault::HangAfter(_)) => Duration::from_secs(3_600),
             _ => self.options.max_pause,
         };
-        match timeout_at(shut + limit, self.behind_the_fence(ownership)).await {
+        match timeout_at(shut + limit, self.behind_the_fence(&before)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return self.undo(&described(&error)).await,
             Err(_) => {
@@ -173,13 +175,13 @@ impl<'a> Work<'a> {
         self.open(Some(shut)).await
     }
 
-    async fn behind_the_fence(&mut self, ownership: Ownership) -> Result<(), Error> {
-        let (slot, id) = (self.moving.slot, self.moving.id);
+    async fn behind_the_fence(&mut self, before: &Standing) -> Result<(), Error> {
+        let (slot, id, ownership) = (self.moving.slot, self.moving.id, Ownership(before.ownership));
         let end = if self.options.fault == Some(MoveFault::SkipFence) {
             let standing = source::standing(&self.source, slot).await?;
             SlotPosition(standing.map_or(0, |it| it.slot_position))
         } else {
-            source::fence(&self.source, slot, id, ownership).await?
+            source::fence(&self.source, slot, id, before).await?
         };
         self.passed(Step::Fenced).await;
         self.go_on(MoveState::CatchingUp).await?;
@@ -251,6 +253,15 @@ impl<'a> Work<'a> {
         numbers.retain(|(counter, number)| self.numbers.get(counter) != Some(number));
         target::receive_numbers(&self.target, self.moving.slot, &numbers).await?;
         self.numbers.extend(numbers);
+        Ok(())
+    }
+
+    /// Source and target are equal up to there, as far as is known.
+    async fn verified_up_to(&mut self, upto: SlotPosition) -> Result<(), Error> {
+        if self.moving.verified != upto {
+            record::note_verified(&mut self.control, self.moving.id, upto).await?;
+            self.moving.verified = upto;
+        }
         Ok(())
     }
 

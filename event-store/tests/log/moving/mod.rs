@@ -2,6 +2,7 @@
 
 mod bounds;
 mod movers;
+mod reopened_source;
 mod while_writing;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -137,7 +137,7 @@ async fn given_a_fence_that_arrives_after_its_move_was_undone_then_it_is_refused
     let planned = plan(&mover, slot, 1).await;
     dies_after(&platform, &planned, Step::Copied).await;
     mover.undo(&planned).await.expect("undone");
-    let late = format!("SELECT fence_slot({slot}::smallint, {}, 1)", planned.id.0);
+    let late = format!("SELECT fence_slot({slot}::smallint, {}, 1, 1)", planned.id.0);
     let refused = sqlx::query(&late)
         .execute(&mut platform.shard(0).await)
         .await
