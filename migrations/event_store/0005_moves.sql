@@ -135,7 +135,8 @@ BEGIN
     SELECT p_slot, i.tenant, i.establishment, i.date, i.number
       FROM unnest(p_tenant, p_establishment, p_date, p_number) AS i (tenant, establishment, date, number)
         ON CONFLICT (slot, tenant_id, establishment_id, business_date)
-        DO UPDATE SET last_number = excluded.last_number;
+        -- One that comes late brings no number back.
+        DO UPDATE SET last_number = greatest(c.last_number, excluded.last_number);
 END $$;
 
 -- At the target: appends are taken from here on, under a higher ownership than any before. Where the

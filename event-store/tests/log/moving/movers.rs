@@ -149,6 +149,34 @@ async fn given_a_fence_that_arrives_after_its_move_was_undone_then_it_is_refused
     store.append(append(&fresh_order(&tenant), 0)).await.expect("open");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn given_order_numbers_that_arrive_late_at_the_target_then_no_number_is_given_out_twice() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    let slot = Slot::of(&tenant);
+    for _ in 0..2 {
+        store.append(create(&fresh_order(&tenant))).await.expect("stored");
+    }
+    let patient = MoveOptions {
+        max_pause: std::time::Duration::from_secs(60),
+        ..MoveOptions::default()
+    };
+    let mover = mover(&platform, patient);
+    let planned = plan(&mover, slot, 1).await;
+    let held = Held::at(&mover, &planned, Step::Verified).await;
+    // As an earlier mover sent them, before the second order.
+    let late = format!(
+        "SELECT receive_order_numbers({slot}::smallint, '{{{tenant}}}', '{{roma}}', '{{2026-02-28}}', '{{1}}')"
+    );
+    run(&mut platform.shard(1).await, &late).await;
+    let end = held.let_go().await.expect("moved");
+    assert!(matches!(end, MoveEnd::Done(_)), "{end:?}");
+
+    let created = store.append(create(&fresh_order(&tenant))).await.expect("stored");
+    assert_eq!((created.shard, created.number.expect("a number").0), (ShardId(1), 3));
+    audit(&platform, &store).await;
+}
+
 async fn reopened(platform: &Platform, shard: i16) {
     let reopen = Reopen {
         shard: ShardId(shard),
