@@ -282,7 +282,8 @@ async fn four_shards_grow_to_sixteen_while_orders_come() {
         "{} slots moved, pauses: median {} ms, p99 {} ms",
         applied["moved"], applied["pause_p50_ms"], applied["pause_p99_ms"]
     );
-    assert!(applied["moved"].as_u64() >= Some(700), "{applied}");
+    // The tenants that order lie in a slot each; the slots of nobody weigh next to nothing.
+    assert!(applied["moved"].as_u64() >= Some(12), "{applied}");
     assert_eq!(applied["undone"], 0);
     progress(&load, 40).await;
     running.stop().await;
@@ -301,9 +302,13 @@ async fn four_shards_grow_to_sixteen_while_orders_come() {
     assert_guarantees(&grown, &load).await;
     assert_nothing_left_behind(&grown.databases).await;
     let again = done(&platform, &["shards", "plan"]);
-    let heaviest = |of: &str| {
-        let shards = again["shards"].as_array().expect("shards");
-        shards.iter().filter_map(|it| it[of].as_f64()).fold(0.0, f64::max)
-    };
-    println!("the heaviest of 16 shards carries {:.3} of the load", heaviest("load"));
+    let (before, after) = (heaviest(&plan), heaviest(&again));
+    println!("the heaviest shard carries {after:.3} of the load, and {before:.3} before");
+    assert!(after < before / 2.0, "{before} became {after}");
+}
+
+/// The share of the load that the heaviest shard carries.
+fn heaviest(plan: &Value) -> f64 {
+    let shards = plan["shards"].as_array().expect("shards");
+    shards.iter().filter_map(|it| it["load"].as_f64()).fold(0.0, f64::max)
 }
