@@ -156,6 +156,11 @@ BEGIN
     IF here.ownership >= p_ownership THEN
         RETURN;
     END IF;
+    -- A slot's moves come one after the other: where a later one was, this one had ended.
+    IF here.move > p_move THEN
+        RAISE EXCEPTION 'slot % is not for move % to open: move % was here since', p_slot, p_move, here.move
+            USING ERRCODE = 'CM020';
+    END IF;
     IF here.owned OR here.fenced OR here.slot_position <> p_slot_position THEN
         RAISE EXCEPTION 'slot % reaches to % here, not to %', p_slot, here.slot_position, p_slot_position
             USING ERRCODE = 'CM022';

@@ -135,8 +135,8 @@ impl Mover {
     /// Takes a move back: the slot's appends are taken where they were.
     ///
     /// # Errors
-    /// [`Error::NotMoved`] where it was decided already that the target takes over, or another mover is
-    /// at it; [`Error::Unavailable`].
+    /// [`Error::NotMoved`] where it was decided already that the target takes over, and the source has not
+    /// taken the slot up again since; or where another mover is at it. [`Error::Unavailable`].
     pub async fn undo(&self, moving: &Move) -> Result<MoveEnd, Error> {
         let stop = CancellationToken::new();
         self.begin(moving, &stop).await?.undo("an operator took it back").await

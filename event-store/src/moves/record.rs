@@ -23,7 +23,7 @@ pub enum MoveState {
     Verifying,
     /// Waits for the source's relays.
     Draining,
-    /// Decided: it can only be finished.
+    /// Decided: it can only be finished, unless its source lost the fence before the target opened.
     Opening,
     Done,
     /// Decided: it can only be undone.

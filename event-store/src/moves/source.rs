@@ -31,6 +31,11 @@ impl Standing {
     pub(super) fn is_for(&self, id: MoveId) -> bool {
         (self.owned && self.moved < id.0) || (self.fenced && self.moved == id.0)
     }
+
+    /// Whether the slot was opened at the other shard after it was here.
+    pub(super) fn outranked_by(&self, there: Option<&Self>) -> bool {
+        there.is_some_and(|there| there.ownership > self.ownership)
+    }
 }
 
 pub(super) async fn standing(shard: &PgPool, slot: Slot) -> Result<Option<Standing>, Error> {

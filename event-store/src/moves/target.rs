@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::ids::{Ownership, Slot, SlotPosition};
 
 const DIVERGED: &str = "CM023";
+const SUPERSEDED: &str = "CM020";
 
 /// Stores events behind those that are there. Returns how far the slot reaches then.
 pub(super) async fn receive(
@@ -81,6 +82,13 @@ fn refused(slot: Slot, error: sqlx::Error) -> Error {
     if code.as_deref() == Some(DIVERGED) {
         let reason = "the target has other events of it, from before a restoration: take the move back with --undo if \
                       it is not undone, and move it to another shard";
+        return Error::NotMoved {
+            slot,
+            reason: reason.to_owned(),
+        };
+    }
+    if code.as_deref() == Some(SUPERSEDED) {
+        let reason = "a later move had it at the target meanwhile: see `comanda shards moves`";
         return Error::NotMoved {
             slot,
             reason: reason.to_owned(),

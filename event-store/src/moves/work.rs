@@ -170,7 +170,7 @@ impl<'a> Work<'a> {
                 return self.undo(&why).await;
             }
         }
-        self.decide(MoveState::Opening).await?;
+        self.decide(&MoveState::UNDECIDED, MoveState::Opening).await?;
         self.passed(Step::Decided).await;
         self.open(Some(shut)).await
     }
@@ -209,7 +209,16 @@ impl<'a> Work<'a> {
 
     /// From here there is no way back: the target takes appends, then the source forgets the fence.
     async fn open(mut self, shut: Option<Instant>) -> Result<MoveEnd, Error> {
-        let standing = insist(|| opened(self.source.clone(), self.target.clone(), self.moving.clone())).await?;
+        let standing = insist(|| {
+            let skip_fence = self.options.fault == Some(MoveFault::SkipFence);
+            opened(
+                self.source.clone(),
+                self.target.clone(),
+                self.moving.clone(),
+                skip_fence,
+            )
+        })
+        .await?;
         let pause_ms = shut.map(|shut| shut.elapsed().as_secs_f64() * 1_000.0);
         self.passed(Step::Opened).await;
         insist(|| released(self.source.clone(), self.moving.clone())).await?;
@@ -224,18 +233,32 @@ impl<'a> Work<'a> {
     /// The source takes appends again. What was copied stays at the target, for the next time.
     pub(super) async fn undo(mut self, why: &str) -> Result<MoveEnd, Error> {
         match self.moving.state {
+            MoveState::Undone => return Ok(MoveEnd::Undone(self.moving)),
+            MoveState::Opening if self.never_opened().await? => {
+                self.decide(&[MoveState::Opening], MoveState::Undoing).await?;
+            }
             MoveState::Done | MoveState::Opening => {
                 let why = "it was decided that the target takes over: finish with --resume, then move it back";
                 return Err(self.refuse(why));
             }
-            MoveState::Undone => return Ok(MoveEnd::Undone(self.moving)),
-            _ => self.decide(MoveState::Undoing).await?,
+            _ => self.decide(&MoveState::UNDECIDED, MoveState::Undoing).await?,
         }
         insist(|| reopened(self.source.clone(), self.moving.clone())).await?;
         record::finish_undoing(&mut self.control, self.moving.id, why).await?;
         self.moving.state = MoveState::Undone;
         self.moving.reason = Some(why.to_owned());
         Ok(MoveEnd::Undone(self.moving))
+    }
+
+    /// Whether the source lost the fence and owns the slot again, and the target did not take it over.
+    /// Then [`opened`] refuses, whoever comes to it.
+    async fn never_opened(&self) -> Result<bool, Error> {
+        let slot = self.moving.slot;
+        let (here, there) = tokio::try_join!(
+            source::standing(&self.source, slot),
+            source::standing(&self.target, slot)
+        )?;
+        Ok(here.is_some_and(|here| here.owned && !here.outranked_by(there.as_ref())))
     }
 
     /// Copies a page; returns how many events it had.
@@ -291,10 +314,10 @@ impl<'a> Work<'a> {
     }
 
     /// Decides between opening and undoing. Where the answer is lost, it is asked for.
-    async fn decide(&mut self, to: MoveState) -> Result<(), Error> {
+    async fn decide(&mut self, from: &[MoveState], to: MoveState) -> Result<(), Error> {
         let give_up = Instant::now() + PATIENCE_BEHIND_FENCE;
+        let from = [from, &[to]].concat();
         loop {
-            let from = [&MoveState::UNDECIDED[..], &[to]].concat();
             match record::advance(&mut self.control, self.moving.id, &from, to, Kept::Surely).await {
                 Ok(true) => {
                     self.moving.state = to;
@@ -330,10 +353,28 @@ fn not_moved(moving: &Move, reason: &str) -> Error {
     }
 }
 
-async fn opened(source: PgPool, target: PgPool, moving: Move) -> Result<Standing, Error> {
-    let standing = source::standing(&source, moving.slot).await?;
+/// Between the fence and the end of a move, its source neither owns the slot nor knows a later move.
+/// Where it does, opening the target would make a second owner.
+async fn opened(source: PgPool, target: PgPool, moving: Move, skip_fence: bool) -> Result<Standing, Error> {
+    let slot = moving.slot;
+    let standing = source::standing(&source, slot).await?;
     let standing = standing.ok_or_else(|| not_moved(&moving, "its source lost it"))?;
-    let branches = source::branches(&source, moving.slot).await?;
+    let (branches, there) = tokio::try_join!(source::branches(&source, slot), source::standing(&target, slot))?;
+    match (standing.owned, standing.outranked_by(there.as_ref())) {
+        // An earlier try opened it, whatever the source has lost since.
+        (false, true) => return Ok(standing),
+        (true, true) if !skip_fence => {
+            let why = "both its shards took it up: compare the source again with `comanda shards restored`, and go on \
+                       with --resume";
+            return Err(not_moved(&moving, why));
+        }
+        (owned, false) if (owned || standing.moved != moving.id.0) && !skip_fence => {
+            let why = "its source took it up again, by a promotion, a restoration or a later move: take this move back \
+                       with --undo if it is not ended";
+            return Err(not_moved(&moving, why));
+        }
+        _ => {}
+    }
     target::open(&target, &moving, &standing, &branches).await?;
     Ok(standing)
 }

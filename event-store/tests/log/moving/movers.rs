@@ -92,6 +92,16 @@ async fn given_a_slot_on_the_move_then_a_second_mover_of_it_is_refused_and_one_o
     audit(&platform, &store).await;
 }
 
+/// The control database takes every mover for dead that is at work, and so does the next mover.
+async fn taken_for_dead(platform: &Platform) {
+    run(
+        &mut connect(&platform.control).await,
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid() \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn given_a_mover_taken_for_dead_and_undone_when_it_comes_back_then_it_opens_nothing() {
     let platform = Platform::fresh(2).await;
@@ -106,13 +116,7 @@ async fn given_a_mover_taken_for_dead_and_undone_when_it_comes_back_then_it_open
     );
     let planned = plan(&mover, Slot::of(&tenant), 1).await;
     let first = Held::at(&mover, &planned, Step::Drained).await;
-    // Its control database takes it for dead, and so does the next mover.
-    run(
-        &mut connect(&platform.control).await,
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid() \
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-    )
-    .await;
+    taken_for_dead(&platform).await;
     let end = mover.undo(&planned).await.expect("undone");
     assert!(matches!(end, MoveEnd::Undone(_)), "{end:?}");
     let stored = store
@@ -123,6 +127,47 @@ async fn given_a_mover_taken_for_dead_and_undone_when_it_comes_back_then_it_open
 
     let refused = first.let_go().await;
     assert!(matches!(refused, Err(Error::NotMoved { .. })), "{refused:?}");
+    let stored = store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
+    assert_eq!(stored.shard, ShardId(0));
+    audit(&platform, &store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn given_a_mover_taken_for_dead_when_it_comes_back_after_a_later_move_then_it_opens_nothing() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    let slot = Slot::of(&tenant);
+    store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
+    let patient = MoveOptions {
+        max_pause: std::time::Duration::from_secs(60),
+        ..MoveOptions::default()
+    };
+    let mover = mover(&platform, patient);
+    let planned = plan(&mover, slot, 1).await;
+    let first = Held::at(&mover, &planned, Step::Decided).await;
+    taken_for_dead(&platform).await;
+    let end = within("the next mover", mover.run(&planned, &never())).await;
+    assert!(matches!(end, Ok(MoveEnd::Done(_))), "{end:?}");
+    moved(&mover, slot, 0).await;
+
+    let refused = first.let_go().await;
+    assert!(
+        matches!(&refused, Err(Error::NotMoved { reason, .. }) if reason.contains("took it up again")),
+        "{refused:?}"
+    );
+    // Nor where it had looked at its source before.
+    let late = format!(
+        "SELECT open_slot({slot}::smallint, {}, 4, 1, 1, now(), '{{}}', '{{}}', '{{}}', '{{}}')",
+        planned.id.0
+    );
+    let refused = sqlx::query(&late)
+        .execute(&mut platform.shard(1).await)
+        .await
+        .expect_err("refused");
+    assert_eq!(
+        refused.as_database_error().and_then(|it| it.code()).as_deref(),
+        Some("CM020")
+    );
     let stored = store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
     assert_eq!(stored.shard, ShardId(0));
     audit(&platform, &store).await;

@@ -7,7 +7,7 @@ use event_store::{
     Error, EventStore, MoveEnd, MoveOptions, Reopen, ShardId, Slot, SlotPosition, Step, Unreachable, promote,
 };
 
-use super::{Acknowledged, Held, dies_after, faults_of, mover, never, on_the_first, plan};
+use super::{Acknowledged, Held, audit, dies_after, faults_of, moved, mover, never, on_the_first, plan};
 use crate::support::{Platform, append, connect, fresh_order, run, within};
 
 /// The slot's events that survive.
@@ -112,4 +112,67 @@ async fn given_a_source_promoted_between_comparison_and_fence_then_the_move_is_u
     assert!(reason.contains("promoted or restored since"), "{reason}");
     one_more(&store, &tenant, &mut acknowledged).await;
     assert_eq!(faults_of(&platform, &acknowledged).await, Vec::<String>::new());
+}
+
+/// As a standby that lacked the fence, promoted.
+async fn promoted_without_the_fence(platform: &Platform, slot: Slot) {
+    let without_the_fence = format!(
+        "UPDATE slots SET owned = true, fenced = false, move = 0 WHERE slot = {slot}; \
+         UPDATE shard SET timeline = timeline + 7"
+    );
+    run(&mut platform.shard(0).await, &without_the_fence).await;
+    promoted(platform).await;
+}
+
+#[tokio::test]
+async fn given_a_source_promoted_without_the_fence_when_it_was_decided_then_the_target_stays_shut_and_undo_ends_it() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    let slot = Slot::of(&tenant);
+    let mut acknowledged = Acknowledged::new();
+    one_more(&store, &tenant, &mut acknowledged).await;
+    let mover = mover(&platform, MoveOptions::default());
+    let planned = plan(&mover, slot, 1).await;
+    dies_after(&platform, &planned, Step::Decided).await;
+
+    promoted_without_the_fence(&platform, slot).await;
+    let store = platform.store().await;
+    one_more(&store, &tenant, &mut acknowledged).await;
+    let refused = within("the move", mover.run(&planned, &never())).await;
+    assert!(
+        matches!(&refused, Err(Error::NotMoved { reason, .. })
+            if reason.contains("took it up again") && reason.contains("--undo")),
+        "{refused:?}"
+    );
+    audit(&platform, &store).await;
+
+    let end = mover.undo(&planned).await.expect("undone");
+    assert!(matches!(end, MoveEnd::Undone(_)), "{end:?}");
+    assert_eq!(mover.unfinished().await.expect("moves"), []);
+    one_more(&store, &tenant, &mut acknowledged).await;
+    let done = moved(&mover, slot, 1).await;
+    assert_eq!(done.events, Some(3));
+    assert_eq!(faults_of(&platform, &acknowledged).await, Vec::<String>::new());
+    audit(&platform, &store).await;
+}
+
+#[tokio::test]
+async fn given_a_source_promoted_without_the_fence_when_the_target_was_opened_then_the_move_is_finished() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    let slot = Slot::of(&tenant);
+    store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
+    let mover = mover(&platform, MoveOptions::default());
+    let planned = plan(&mover, slot, 1).await;
+    dies_after(&platform, &planned, Step::Opened).await;
+
+    promoted_without_the_fence(&platform, slot).await;
+    let refused = mover.undo(&planned).await;
+    assert!(matches!(refused, Err(Error::NotMoved { .. })), "{refused:?}");
+    let end = within("the move", mover.run(&planned, &never())).await;
+    assert!(matches!(end, Ok(MoveEnd::Done(_))), "{end:?}");
+    let store = platform.store().await;
+    let stored = store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
+    assert_eq!(stored.shard, ShardId(1));
+    audit(&platform, &store).await;
 }
