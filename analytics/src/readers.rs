@@ -40,20 +40,23 @@ pub async fn grant(databases: &Databases, role: &RoleName, sees: &Sees) -> Resul
     Ok(password)
 }
 
-/// Takes a reader away everywhere.
+/// Takes a reader away everywhere. Interrupted, or while a shard is away, it may be run again: what is
+/// done already is passed over. The hub comes first, since all shards are read through it.
 ///
 /// # Errors
 /// [`Error::RoleTaken`] for a role that is no reader; [`Error::Refused`].
 pub async fn revoke(databases: &Databases, role: &RoleName) -> Result<(), Error> {
     connect_to_hub(databases).await?;
-    for database in all(databases) {
+    let shards = databases.shards.iter().map(|(_, shard)| shard);
+    for database in std::iter::once(&databases.hub).chain(shards) {
         let failed = || Error::refused(&database.name);
         let mut connection = connect(database).await?;
         let mut work = connection.begin().await.map_err(failed())?;
         let known = sqlx::query("DELETE FROM analytics.readers WHERE role_name = $1").bind(role.as_str());
         let known = known.execute(&mut *work).await.map_err(failed())?.rows_affected() > 0;
         let there = exists(&mut work, role).await.map_err(failed())?;
-        if there && !known {
+        // A shard that was added since never listed it, and one that was seen to before does so no more.
+        if there && !known && !is_ours(&mut work, role).await.map_err(failed())? {
             return Err(Error::RoleTaken {
                 role: role.as_str().to_owned(),
             });
@@ -149,21 +152,25 @@ async fn refuse_another(work: &mut PgConnection, name: &str, role: &RoleName, se
         (Some(known), Sees::Tenant(tenant)) => known == tenant.as_str(),
         (None, Sees::Tenant(_)) | (Some(_), Sees::Everything) => false,
     });
-    let ours: bool = sqlx::query_scalar(
-        "SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) OR EXISTS ( \
-             SELECT FROM pg_roles WHERE rolname = $1 AND NOT rolsuper \
-                AND shobj_description(oid, 'pg_authid') = 'reader of Comanda''s log')",
-    )
-    .bind(role.as_str())
-    .fetch_one(work)
-    .await
-    .map_err(Error::refused(name))?;
+    let ours = is_ours(work, role).await.map_err(Error::refused(name))?;
     let role = role.as_str().to_owned();
     match same {
         _ if !ours => Err(Error::RoleTaken { role }),
         Some(false) => Err(Error::OtherTenant { role }),
         Some(true) | None => Ok(()),
     }
+}
+
+/// Whether the server's role of this name was made here, or there is none.
+async fn is_ours(connection: &mut PgConnection, role: &RoleName) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) OR EXISTS ( \
+             SELECT FROM pg_roles WHERE rolname = $1 AND NOT rolsuper \
+                AND shobj_description(oid, 'pg_authid') = 'reader of Comanda''s log')",
+    )
+    .bind(role.as_str())
+    .fetch_one(connection)
+    .await
 }
 
 async fn exists(connection: &mut PgConnection, role: &RoleName) -> Result<bool, sqlx::Error> {

@@ -189,6 +189,45 @@ async fn given_a_shard_that_is_added_then_setting_up_again_shows_it() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_shard_added_since_and_a_revocation_cut_short_when_revoked_then_the_reader_is_gone() {
+    let platform = Platform::start().await;
+    let first = Databases {
+        shards: platform.databases.shards[..1].to_vec(),
+        control: platform.databases.control.clone(),
+        hub: platform.databases.hub.clone(),
+    };
+    set_up(&first).await.unwrap();
+    let role: analytics::RoleName = "all_analyst".parse().unwrap();
+    grant(&first, &role, &Sees::Everything).await.unwrap();
+    // The role is the server's, so the second shard has it and never listed it.
+    set_up(&platform.databases).await.unwrap();
+    let mut added = platform.owner("shard_1").await;
+    added
+        .execute("DELETE FROM analytics.readers WHERE role_name = 'all_analyst'")
+        .await
+        .unwrap();
+    // The first shard was seen to before the cut.
+    let mut seen_to = platform.owner("shard_0").await;
+    seen_to
+        .execute("DELETE FROM analytics.readers WHERE role_name = 'all_analyst'; DROP OWNED BY all_analyst")
+        .await
+        .unwrap();
+
+    revoke(&platform.databases, &role).await.unwrap();
+
+    let mut hub = platform.owner("read_store").await;
+    let gone = sqlx::query("SELECT FROM pg_roles WHERE rolname = 'all_analyst'");
+    assert!(gone.fetch_optional(&mut hub).await.unwrap().is_none());
+    let listed = sqlx::query("SELECT FROM analytics.readers WHERE role_name = 'all_analyst'");
+    assert!(listed.fetch_optional(&mut hub).await.unwrap().is_none());
+    revoke(&platform.databases, &role).await.unwrap();
+    // Somebody else's role is left alone still.
+    hub.execute("CREATE ROLE cook LOGIN").await.unwrap();
+    let refused = revoke(&platform.databases, &"cook".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(refused, Error::RoleTaken { .. }), "{refused:?}");
+}
+
 /// What a reader of one tenant may try: each must be refused.
 const REFUSED: &[&str] = &[
     "SELECT * FROM public.events",
