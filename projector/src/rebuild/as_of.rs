@@ -4,8 +4,10 @@
 //! slots. A time means, in each slot, the last event recorded by then; times never go back within a
 //! slot, so it is found by halving.
 
+use std::collections::BTreeMap;
+
 use domain::Timestamp;
-use event_store::{Cursor, EventStore, PositionToken, SlotHead, SlotPosition};
+use event_store::{Cursor, EventStore, Ownership, PositionToken, Slot, SlotHead, SlotPosition};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::Error;
@@ -17,14 +19,21 @@ const AT_ONCE: usize = 8;
 /// shard. Shards whose clocks differ are each right by their own.
 ///
 /// # Errors
-/// [`Error::Log`] where a shard cannot be read.
+/// [`Error::Log`] where a shard cannot be read, or none owns a slot just now: try again.
 pub async fn cursor_at(store: &EventStore, time: Timestamp) -> Result<Cursor, Error> {
-    let mut heads = vec![];
+    // A slot that is shut for a move is owned by nobody: it is searched too, which fails, rather than
+    // left out.
+    let mut heads: BTreeMap<Slot, SlotHead> = BTreeMap::new();
     for shard in store.shards() {
-        let owned = store.heads(shard).await?;
-        heads.extend(owned.into_iter().filter(|head| head.owned && head.slot_position.0 > 0));
+        let heads_here = store.heads(shard).await?;
+        for head in heads_here.into_iter().filter(|head| head.slot_position.0 > 0) {
+            let best = heads.entry(head.slot).or_insert(head);
+            if rank(&head) > rank(best) {
+                *best = head;
+            }
+        }
     }
-    let found: Vec<Option<PositionToken>> = stream::iter(heads)
+    let found: Vec<Option<PositionToken>> = stream::iter(heads.into_values())
         .map(|head| slot_at(store, head, time))
         .buffer_unordered(AT_ONCE)
         .try_collect()
@@ -33,6 +42,11 @@ pub async fn cursor_at(store: &EventStore, time: Timestamp) -> Result<Cursor, Er
     tokens.sort_by_key(|token| token.slot);
     let written: Vec<String> = tokens.iter().map(ToString::to_string).collect();
     written.join(",").parse().map_err(Error::Cursor)
+}
+
+/// Of a slot's heads on several shards the owner's comes first, else the latest owner's.
+fn rank(head: &SlotHead) -> (bool, Ownership, SlotPosition) {
+    (head.owned, head.ownership, head.slot_position)
 }
 
 /// The slot's last event recorded at or before the time.

@@ -12,7 +12,7 @@
 //! Memory: two chunks a worker, each bounded in events and in bytes. Nothing in the shards is held
 //! open: a page is one statement over a range of a slot's positions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event_store::{Cursor, EventStore, Incarnation, RecordedEvent, ShardId, Slot, SlotHead, SlotPosition};
@@ -75,10 +75,11 @@ impl Filler {
             let mut connection = self.read_store.acquire().await?;
             checkpoint::load(&mut connection, &generations, None).await?
         };
-        let mut outlook = Outlook::default();
+        let (mut outlook, mut owned) = (Outlook::default(), BTreeSet::new());
         for shard in self.store.shards() {
             let (heads, branches) = self.heads(shard).await?;
             for head in heads.iter().filter(|head| head.owned) {
+                owned.insert(head.slot);
                 let none = vec![];
                 let began: &[(Incarnation, SlotPosition)] = branches.get(&head.slot).unwrap_or(&none);
                 let upto = self.goal(head);
@@ -107,7 +108,18 @@ impl Filler {
             }
             outlook.branches.extend(branches);
         }
+        self.refuse_unowned(&owned)?;
         Ok(outlook)
+    }
+
+    /// Nobody comes back to a generation as of a position: without a slot that a move has shut just
+    /// now it would be taken for complete.
+    fn refuse_unowned(&self, owned: &BTreeSet<Slot>) -> Result<(), event_store::Error> {
+        let mut asked = self.as_of.iter().flat_map(Cursor::tokens);
+        match asked.find(|token| token.slot_position.0 > 0 && !owned.contains(&token.slot)) {
+            Some(token) => Err(event_store::Error::NotOwned { slot: token.slot }),
+            None => Ok(()),
+        }
     }
 
     async fn heads(&self, shard: ShardId) -> Result<(Vec<SlotHead>, Branches), Error> {
