@@ -1,9 +1,10 @@
 //! Whether a generation's rows are those of the served one, byte for byte.
 //!
 //! In one snapshot, what stands at equal checkpoints has to be equal: read models are functions of
-//! the log. So of every slot that both generations have read equally far, with nothing parked, the
-//! rows of each tenant are hashed in both. Slots that one of them is ahead in are looked at again, in
-//! another snapshot; projectors move both at once, so that is rare.
+//! the log. Equal in incarnation too: after a restoration other events stand at the same positions.
+//! So of every slot that both generations have read equally far, with nothing parked, the rows of each
+//! tenant are hashed in both. Slots that one of them is ahead in are looked at again, in another
+//! snapshot; projectors move both at once, so that is rare.
 //!
 //! The hash of a tenant's table is the sum of the rows' hashes, so no order has to be made up. A
 //! snapshot lasts as long as reading both generations once.
@@ -106,7 +107,8 @@ async fn equally_far(
     other: i32,
 ) -> Result<BTreeSet<Slot>, sqlx::Error> {
     let slots: Vec<i32> = sqlx::query_scalar(
-        "SELECT slot FROM meta.checkpoints AS a JOIN meta.checkpoints AS b USING (read_model, slot, slot_position)
+        "SELECT slot FROM meta.checkpoints AS a JOIN meta.checkpoints AS b
+          USING (read_model, slot, slot_position, incarnation)
           WHERE a.read_model = $1 AND a.generation = $2 AND b.generation = $3 AND a.parked = 0 AND b.parked = 0",
     )
     .bind(generation.read_model)

@@ -8,7 +8,7 @@ use projector::rebuild::{self, drop, rollback, switch};
 use service::settings::ProjectorSettings;
 
 use super::support::{NOBODY, Site, options, unswitched};
-use crate::support::real::{reached, running, whole_log};
+use crate::support::real::{copy, reached, running, whole_log};
 use crate::support::{ALL, PATIENCE, expected, rows, samples};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,11 +154,46 @@ async fn given_a_log_that_was_restored_from_an_older_copy_then_a_rebuild_puts_re
         },
     );
     let events = other.events();
-    for token in &crate::support::real::copy(&site.store, &renamed(&events)).await {
+    for token in &copy(&site.store, &renamed(&events)).await {
         site.reached(2, std::slice::from_ref(token)).await;
     }
     stop.trigger();
     assert!(stop.wait(PATIENCE).await.is_clean());
+    assert_eq!(
+        rows::of_generation(&site.pool, 2).await,
+        expected::tables(&whole_log(&site.store).await)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_other_events_where_the_log_lost_some_when_rebuilt_then_what_is_served_proves_nothing_there() {
+    let mut site = Site::new().await;
+    let tokens = site.append().await;
+    let (projector, stop) = running(&site.store, &site.pool, quick());
+    for token in &tokens {
+        reached(&site.pool, &projector, token).await;
+    }
+    stop.trigger();
+    assert!(stop.wait(PATIENCE).await.is_clean());
+    let mut other = samples::World::new();
+    other.place(&samples::tenant("roma"), &samples::Sample::default());
+    let events = renamed(&other.events());
+    let slot = Slot::of(&samples::tenant("roma"));
+    let last = tokens.iter().filter(|token| token.slot == slot);
+    let last = last.max_by_key(|token| token.slot_position).expect("events");
+    let kept = SlotPosition(last.slot_position.0 - events.len() as i64);
+    site.platform.lose_beyond(slot, kept).await;
+    site.platform.restored(site.store.shard_of(slot).expect("owned")).await;
+    let token = copy(&site.store, &events).await.pop().expect("events");
+    assert_eq!(token.slot_position, last.slot_position);
+    assert!(token.incarnation > last.incarnation, "{token} after {last}");
+
+    let rebuilt = site.rebuild(&options()).await.expect("rebuilt");
+
+    for it in &rebuilt {
+        assert!(it.checked.is_right(), "{it:?}");
+        assert_eq!(it.switched.as_ref().expect("switched").to, 2);
+    }
     assert_eq!(
         rows::of_generation(&site.pool, 2).await,
         expected::tables(&whole_log(&site.store).await)
