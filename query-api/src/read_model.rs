@@ -98,7 +98,8 @@ impl Pointers {
         Ok(Self { tables, read_at })
     }
 
-    /// These, but for the generations that a request names. `Err` within tells which is not there.
+    /// These, but for the generations that a request names. `Err` within tells which is not there, or
+    /// about to go: its tables may not last as long as the request.
     pub(crate) async fn with(
         &self,
         chosen: &Chosen,
@@ -107,7 +108,8 @@ impl Pointers {
         let (models, generations): (Vec<_>, Vec<_>) = chosen.iter().map(|(model, it)| (model.as_str(), it)).unzip();
         let rows = sqlx::query(
             "SELECT read_model, generation, schema_name FROM meta.generations \
-             JOIN unnest($1::text[], $2::int[]) AS asked (read_model, generation) USING (read_model, generation)",
+             JOIN unnest($1::text[], $2::int[]) AS asked (read_model, generation) USING (read_model, generation) \
+             WHERE state <> 'dropping'",
         )
         .bind(models)
         .bind(generations)

@@ -3,16 +3,16 @@
 //! Guarantee: no query loses its tables under it. A query keeps a generation for as long as it was
 //! resolved and the query runs; both are bounded, and the bound is what the caller gives. So the
 //! generation is first taken from those that can be resolved, then the standbys have to know, then
-//! that long nothing happens, and then the tables go. A crash leaves it `dropping`: drop it again.
+//! that long nothing happens, whether it was ever served or not, since a request may name any; and then
+//! the tables go. A crash leaves it `dropping`: drop it again.
 
 use std::time::Duration;
 
 use sqlx::{Acquire, PgPool};
 use tokio::time::{Instant, sleep};
 
-use super::interval;
 use crate::error::Error;
-use crate::generation::{self, State};
+use crate::generation;
 
 /// How long standbys may take to replay.
 const STANDBYS: Duration = Duration::from_secs(30);
@@ -27,10 +27,10 @@ const ATTEMPTS: u32 = 5;
 /// [`Error::Served`], [`Error::NoGeneration`], [`Error::RebuildRunning`]: nothing was changed.
 /// [`Error::StandbysBehind`], [`Error::InUse`]: try again.
 pub async fn drop(read_store: &PgPool, read_model: &str, generation: i32, readers: Duration) -> Result<(), Error> {
-    let (schema, wait) = mark(read_store, read_model, generation, readers).await?;
-    if !wait.is_zero() {
+    let schema = mark(read_store, read_model, generation).await?;
+    if !readers.is_zero() {
         standbys_know(read_store).await?;
-        sleep(wait).await;
+        sleep(readers).await;
     }
     let mut attempts = 0;
     loop {
@@ -55,21 +55,14 @@ fn is_in_use(code: Option<&str>) -> bool {
     matches!(code, Some("40P01" | "55P03"))
 }
 
-/// Takes it from those that can be resolved. Gives its schema, and how long readers may have it yet.
-async fn mark(
-    read_store: &PgPool,
-    read_model: &str,
-    generation: i32,
-    readers: Duration,
-) -> Result<(String, Duration), Error> {
+/// Takes it from those that can be resolved. Gives its schema.
+async fn mark(read_store: &PgPool, read_model: &str, generation: i32) -> Result<String, Error> {
     let mut connection = read_store.acquire().await?;
     let mut transaction = connection.begin().await?;
     generation::lock(&mut transaction).await?;
-    let row: Option<(String, String, bool, Option<String>, f64)> = sqlx::query_as(
-        "SELECT g.schema_name, g.state, m.generation IS NOT NULL,
-                CASE WHEN r.lease_until > clock_timestamp() THEN r.holder END,
-                greatest(0, coalesce(
-                    extract(epoch FROM g.served_until + $3 - clock_timestamp()), 0))::double precision
+    let row: Option<(String, bool, Option<String>)> = sqlx::query_as(
+        "SELECT g.schema_name, m.generation IS NOT NULL,
+                CASE WHEN r.lease_until > clock_timestamp() THEN r.holder END
            FROM meta.generations AS g
            LEFT JOIN meta.read_models AS m USING (read_model, generation)
            LEFT JOIN meta.rebuilds AS r
@@ -78,11 +71,10 @@ async fn mark(
     )
     .bind(read_model)
     .bind(generation)
-    .bind(interval(readers))
     .fetch_optional(&mut *transaction)
     .await?;
     let read_model = read_model.to_owned();
-    let Some((schema, state, served, holder, since_served)) = row else {
+    let Some((schema, served, holder)) = row else {
         return Err(Error::NoGeneration { read_model, generation });
     };
     if served {
@@ -101,13 +93,7 @@ async fn mark(
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
-    let wait = match State::from_stored(&state)? {
-        // Queries that name it may have resolved it until just now.
-        State::Scratch | State::Dropping => readers,
-        State::Live | State::Retired => Duration::from_secs_f64(since_served),
-        State::Filling => Duration::ZERO,
-    };
-    Ok((schema, wait))
+    Ok(schema)
 }
 
 /// Waits until every standby that is connected has replayed what was written up to now. One that is

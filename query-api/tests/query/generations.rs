@@ -155,6 +155,22 @@ async fn given_a_generation_that_is_not_there_or_cannot_be_read_then_400() {
 }
 
 #[tokio::test]
+async fn given_a_generation_that_is_being_dropped_then_it_cannot_be_named_any_more() {
+    let world = world().await;
+    let token = world.token_for("dev", None, &ANALYST);
+    let named = [("comanda-generation", "orders=7")];
+    assert_eq!(numbers(&ask(&world, &token, QUERY, &named).await), [77]);
+    world
+        .execute("UPDATE meta.generations SET state = 'dropping' WHERE read_model = 'orders' AND generation = 7")
+        .await;
+    let answer = ask(&world, &token, QUERY, &named).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["code"]),
+        (400, &json!("unknown_generation"))
+    );
+}
+
+#[tokio::test]
 async fn given_no_right_to_the_log_then_no_generation_can_be_named() {
     let world = world().await;
     let waiter = world.token("dev");

@@ -1,6 +1,6 @@
 //! Sending queries to another generation, and back; freeing those that nobody reads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_store::{Slot, SlotPosition};
 use projector::Error;
@@ -197,6 +197,22 @@ async fn given_other_events_where_the_log_lost_some_when_rebuilt_then_what_is_se
     assert_eq!(
         rows::of_generation(&site.pool, 2).await,
         expected::tables(&whole_log(&site.store).await)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_generation_that_was_never_served_when_dropped_then_those_who_named_it_are_waited_for() {
+    let mut site = Site::new().await;
+    site.append().await;
+    site.rebuild(&unswitched()).await.expect("rebuilt");
+    let (readers, began) = (Duration::from_millis(700), Instant::now());
+
+    drop(&site.pool, "orders", 2, readers).await.expect("dropped");
+
+    assert!(began.elapsed() >= readers, "{:?}", began.elapsed());
+    assert_eq!(
+        rows::count(&site.pool, "pg_namespace WHERE nspname = 'orders_g2'").await,
+        0
     );
 }
 
