@@ -20,7 +20,8 @@ pub struct Switched {
     /// What was served before; `None` where nothing was.
     pub from: Option<i32>,
     pub to: i32,
-    /// Whether what was served before is fed on, so that rolling back is possible at any time.
+    /// Whether what was served before is fed on by the same code, so that rolling back is possible at
+    /// any time.
     pub can_roll_back: bool,
 }
 
@@ -230,11 +231,11 @@ pub(super) async fn behind(read_store: &PgPool, generation: &Generation) -> Resu
     }
 }
 
-/// Notes that a generation is served no more; whether it is fed on. One that stands in an earlier
-/// incarnation of some slot may hold what that slot's log has lost, and would keep the slot from
-/// being fed to the others.
+/// Notes that a generation is served no more; whether it is fed on by whoever feeds the other, which
+/// those of another code version are not. One that stands in an earlier incarnation of some slot may
+/// hold what that slot's log has lost, and would keep the slot from being fed to the others.
 async fn leave(connection: &mut PgConnection, read_model: &str, from: i32, to: i32) -> Result<bool, sqlx::Error> {
-    let state: String = sqlx::query_scalar(
+    let (state, same_code): (String, bool) = sqlx::query_as(
         "UPDATE meta.generations AS g
             SET served_until = clock_timestamp(),
                 state = CASE WHEN EXISTS (
@@ -243,14 +244,15 @@ async fn leave(connection: &mut PgConnection, read_model: &str, from: i32, to: i
                        AND f.slot_position > 0 AND f.incarnation < t.incarnation)
                 THEN 'retired' ELSE g.state END
           WHERE g.read_model = $1 AND g.generation = $2
-         RETURNING g.state",
+         RETURNING g.state, g.code_version = (
+             SELECT t.code_version FROM meta.generations AS t WHERE t.read_model = $1 AND t.generation = $3)",
     )
     .bind(read_model)
     .bind(from)
     .bind(to)
     .fetch_one(connection)
     .await?;
-    Ok(State::from_stored(&state)? == State::Live)
+    Ok(same_code && State::from_stored(&state)? == State::Live)
 }
 
 async fn point(connection: &mut PgConnection, read_model: &str, to: i32) -> Result<(), sqlx::Error> {

@@ -150,7 +150,12 @@ async fn given_a_projection_that_changed_when_rebuilt_by_the_later_binary_then_e
         .await
         .expect("rebuilt");
 
-    assert_eq!(rebuilt[0].switched.as_ref().expect("switched").to, 2);
+    let switched = rebuilt[0].switched.as_ref().expect("switched");
+    assert_eq!(
+        (switched.to, switched.can_roll_back),
+        (2, false),
+        "the later binary does not feed the earlier one's"
+    );
     assert_eq!(
         rebuilt[0].checked.compared_tenants, 0,
         "another version's rows prove nothing"
