@@ -18,6 +18,7 @@
 
 mod drain;
 mod fault;
+mod hand_over;
 mod mover;
 mod plan;
 mod record;

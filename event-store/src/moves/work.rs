@@ -13,7 +13,7 @@ use super::mover::MoveEnd;
 use super::record::{self, Kept, Move, MoveState};
 use super::source::{Counter, Standing};
 use super::step::{Observer, Step};
-use super::{MoveFault, MoveOptions, drain, source, target, verify};
+use super::{MoveFault, MoveOptions, drain, hand_over, source, target, verify};
 use crate::control::unreachable;
 use crate::error::Error;
 use crate::ids::{Ownership, SlotPosition};
@@ -211,7 +211,7 @@ impl<'a> Work<'a> {
     async fn open(mut self, shut: Option<Instant>) -> Result<MoveEnd, Error> {
         let standing = insist(|| {
             let skip_fence = self.options.fault == Some(MoveFault::SkipFence);
-            opened(
+            hand_over::opened(
                 self.source.clone(),
                 self.target.clone(),
                 self.moving.clone(),
@@ -221,7 +221,7 @@ impl<'a> Work<'a> {
         .await?;
         let pause_ms = shut.map(|shut| shut.elapsed().as_secs_f64() * 1_000.0);
         self.passed(Step::Opened).await;
-        insist(|| released(self.source.clone(), self.moving.clone())).await?;
+        insist(|| hand_over::released(self.source.clone(), self.moving.clone())).await?;
         self.passed(Step::Released).await;
         let events = SlotPosition(standing.slot_position);
         let pause_ms = record::finish(&mut self.control, &self.moving, events, pause_ms).await?;
@@ -234,7 +234,7 @@ impl<'a> Work<'a> {
     pub(super) async fn undo(mut self, why: &str) -> Result<MoveEnd, Error> {
         match self.moving.state {
             MoveState::Undone => return Ok(MoveEnd::Undone(self.moving)),
-            MoveState::Opening if self.never_opened().await? => {
+            MoveState::Opening if hand_over::never_opened(&self.source, &self.target, self.moving.slot).await? => {
                 self.decide(&[MoveState::Opening], MoveState::Undoing).await?;
             }
             MoveState::Done | MoveState::Opening => {
@@ -243,22 +243,11 @@ impl<'a> Work<'a> {
             }
             _ => self.decide(&MoveState::UNDECIDED, MoveState::Undoing).await?,
         }
-        insist(|| reopened(self.source.clone(), self.moving.clone())).await?;
+        insist(|| hand_over::reopened(self.source.clone(), self.moving.clone())).await?;
         record::finish_undoing(&mut self.control, self.moving.id, why).await?;
         self.moving.state = MoveState::Undone;
         self.moving.reason = Some(why.to_owned());
         Ok(MoveEnd::Undone(self.moving))
-    }
-
-    /// Whether the source lost the fence and owns the slot again, and the target did not take it over.
-    /// Then [`opened`] refuses, whoever comes to it.
-    async fn never_opened(&self) -> Result<bool, Error> {
-        let slot = self.moving.slot;
-        let (here, there) = tokio::try_join!(
-            source::standing(&self.source, slot),
-            source::standing(&self.target, slot)
-        )?;
-        Ok(here.is_some_and(|here| here.owned && !here.outranked_by(there.as_ref())))
     }
 
     /// Copies a page; returns how many events it had.
@@ -346,45 +335,11 @@ impl<'a> Work<'a> {
     }
 }
 
-fn not_moved(moving: &Move, reason: &str) -> Error {
+pub(super) fn not_moved(moving: &Move, reason: &str) -> Error {
     Error::NotMoved {
         slot: moving.slot,
         reason: reason.to_owned(),
     }
-}
-
-/// Between the fence and the end of a move, its source neither owns the slot nor knows a later move.
-/// Where it does, opening the target would make a second owner.
-async fn opened(source: PgPool, target: PgPool, moving: Move, skip_fence: bool) -> Result<Standing, Error> {
-    let slot = moving.slot;
-    let standing = source::standing(&source, slot).await?;
-    let standing = standing.ok_or_else(|| not_moved(&moving, "its source lost it"))?;
-    let (branches, there) = tokio::try_join!(source::branches(&source, slot), source::standing(&target, slot))?;
-    match (standing.owned, standing.outranked_by(there.as_ref())) {
-        // An earlier try opened it, whatever the source has lost since.
-        (false, true) => return Ok(standing),
-        (true, true) if !skip_fence => {
-            let why = "both its shards took it up: compare the source again with `comanda shards restored`, and go on \
-                       with --resume";
-            return Err(not_moved(&moving, why));
-        }
-        (owned, false) if (owned || standing.moved != moving.id.0) && !skip_fence => {
-            let why = "its source took it up again, by a promotion, a restoration or a later move: take this move back \
-                       with --undo if it is not ended";
-            return Err(not_moved(&moving, why));
-        }
-        _ => {}
-    }
-    target::open(&target, &moving, &standing, &branches).await?;
-    Ok(standing)
-}
-
-async fn released(source: PgPool, moving: Move) -> Result<(), Error> {
-    source::release(&source, moving.slot, moving.id).await
-}
-
-async fn reopened(source: PgPool, moving: Move) -> Result<(), Error> {
-    source::unfence(&source, moving.slot, moving.id).await
 }
 
 /// Tries until it is done, where a database is away for a moment.
