@@ -54,13 +54,15 @@ pub(super) async fn begin(
     as_of: Option<&str>,
     options: &Options,
 ) -> Result<Begun, Error> {
-    let mut seen: BTreeSet<DateTime<Utc>> = BTreeSet::new();
+    // By read model: their leases were taken one after another, and run out so.
+    let mut seen: BTreeSet<(&str, DateTime<Utc>)> = BTreeSet::new();
     loop {
         match attempt(read_store, models, as_of, options).await? {
             Attempt::Begun(begun) => return Ok(begun),
             Attempt::Held(held) => {
-                seen.insert(held.renewed);
-                if seen.len() > LATE_RENEWALS + 1 {
+                seen.insert((held.read_model, held.renewed));
+                let renewals = seen.iter().filter(|(of, _)| *of == held.read_model).count();
+                if renewals > LATE_RENEWALS + 1 {
                     return Err(Error::RebuildRunning {
                         read_model: held.read_model.to_owned(),
                         generation: held.generation,

@@ -1,7 +1,7 @@
 //! Filling a generation: from shards that are written to, interrupted, and by one at a time.
 
 use projector::rebuild::{self, Rebuilt};
-use projector::{Error, registry};
+use projector::{Error, Registered, registry};
 use service::settings::ProjectorSettings;
 
 use super::support::{NOBODY, Site, options, unswitched};
@@ -135,6 +135,38 @@ async fn given_a_rebuild_under_way_then_a_second_one_is_refused() {
     assert!(refused.to_string().contains("a test"), "{refused}");
     assert_right(&first.await.expect("no panic").expect("not disturbed"));
     assert_eq!(site.generation_count().await, 10, "the second made none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_leases_that_run_out_one_after_another_and_nobody_renews_then_the_rebuild_is_gone_on_with() {
+    let mut site = Site::new().await;
+    site.more_orders(200);
+    site.append().await;
+    let (store, pool) = (site.store.clone(), site.pool.clone());
+    let slow = rebuild::Options {
+        workers: 1,
+        chunk: 1,
+        ..options()
+    };
+    let rebuilding =
+        tokio::spawn(async move { rebuild::rebuild(&store, &pool, &registry::all(), &slow, NOBODY).await });
+    eventually("it has begun", || async { site.filled(2).await > 0 }).await;
+    rebuilding.abort();
+    assert!(rebuilding.await.expect_err("ended").is_cancelled());
+    // As when it was killed at its beginning, on a busy machine.
+    sqlx::query(
+        "UPDATE meta.rebuilds
+            SET updated_at = clock_timestamp() + nth * interval '1 millisecond',
+                lease_until = clock_timestamp() + nth * interval '500 milliseconds'
+           FROM unnest($1::text[]) WITH ORDINALITY AS model (name, nth) WHERE read_model = name",
+    )
+    .bind(registry::all().iter().map(Registered::name).collect::<Vec<_>>())
+    .execute(&site.pool)
+    .await
+    .expect("spread");
+    let rebuilt = site.rebuild(&options()).await.expect("gone on with");
+    assert_right(&rebuilt);
+    assert!(rebuilt.iter().all(|it| it.generation == 2), "{rebuilt:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
