@@ -111,7 +111,7 @@ async fn the_tools_see_everything(on: &OnCluster) {
     let status = on.comanda(&["status", "-o", "json"]);
     let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
     let count = |key: &str| status[key].as_array().map_or(0, Vec::len);
-    assert_eq!(count("processes"), 9, "{status}");
+    assert_eq!(count("processes"), 10, "{status}");
     assert_eq!(count("shards"), 4, "{status}");
     assert_eq!(count("read_stores"), 3, "{status}");
     assert_eq!(
