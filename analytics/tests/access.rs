@@ -168,14 +168,19 @@ async fn given_readers_then_each_sees_its_tenant_once_on_its_shard_and_across_sh
     assert!(gone.is_none());
 }
 
+/// The platform before its other shards were added.
+fn with_one_shard(databases: &Databases) -> Databases {
+    Databases {
+        shards: databases.shards[..1].to_vec(),
+        control: databases.control.clone(),
+        hub: databases.hub.clone(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_shard_that_is_added_then_setting_up_again_shows_it() {
     let platform = Platform::start().await;
-    let first = Databases {
-        shards: platform.databases.shards[..1].to_vec(),
-        control: platform.databases.control.clone(),
-        hub: platform.databases.hub.clone(),
-    };
+    let first = with_one_shard(&platform.databases);
     set_up(&first).await.unwrap();
     let all = grant(&first, &"all_analyst".parse().unwrap(), &Sees::Everything)
         .await
@@ -192,11 +197,7 @@ async fn given_a_shard_that_is_added_then_setting_up_again_shows_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_shard_added_since_and_a_revocation_cut_short_when_revoked_then_the_reader_is_gone() {
     let platform = Platform::start().await;
-    let first = Databases {
-        shards: platform.databases.shards[..1].to_vec(),
-        control: platform.databases.control.clone(),
-        hub: platform.databases.hub.clone(),
-    };
+    let first = with_one_shard(&platform.databases);
     set_up(&first).await.unwrap();
     let role: analytics::RoleName = "all_analyst".parse().unwrap();
     grant(&first, &role, &Sees::Everything).await.unwrap();

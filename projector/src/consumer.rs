@@ -13,11 +13,12 @@ use crate::engine::Engine;
 use crate::error::{Error, described};
 use crate::fault::Fault;
 use crate::feed::{Feed, Log};
-use crate::feeder::{Feeder, Retry};
+use crate::feeder::Feeder;
 use crate::generation;
 use crate::intake::Intake;
 use crate::model::Registered;
 use crate::progress::Progress;
+use crate::retry::Retry;
 
 /// Keeps the read models of one read store, from whatever feeds it is given.
 #[derive(Debug, Clone)]

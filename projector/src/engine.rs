@@ -20,10 +20,11 @@ use crate::fault::Fault;
 use crate::generation::{Fed, Generation};
 use crate::intake::Run;
 use crate::isolate::apply_around_poison;
-use crate::model::{Incoming, ReadModel, Stretch};
+use crate::model::{ReadModel, Stretch};
 use crate::parked::{self, Parking};
 use crate::progress::Progress;
 use crate::projection::WriteError;
+use crate::stretches::stretches;
 
 /// How long a batch may take before it is given up and tried again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -440,41 +441,6 @@ fn applied_events(runs: &[Run], plan: &Plan, moved: &[bool]) -> usize {
                 .count()
         })
         .sum()
-}
-
-/// The events that a read model has not seen, by stream.
-fn stretches<'a>(
-    runs: &'a [Run],
-    steps: &HashMap<Slot, (Checkpoint, i64)>,
-    model: &dyn ReadModel,
-    dedupe: bool,
-) -> Vec<Stretch<'a>> {
-    let mut stretches: Vec<Stretch<'a>> = vec![];
-    let mut places = HashMap::new();
-    for run in runs {
-        let Some((from, _)) = steps.get(&run.slot) else {
-            continue;
-        };
-        let unseen = |event: &&Incoming| !dedupe || event.recorded.slot_position > from.slot_position;
-        for event in run
-            .events
-            .iter()
-            .filter(unseen)
-            .filter(|event| model.reads(event.recorded.stream.kind()))
-        {
-            let stream = &event.recorded.stream;
-            let place = *places.entry(stream).or_insert_with(|| {
-                stretches.push(Stretch {
-                    stream,
-                    slot: run.slot,
-                    events: vec![],
-                });
-                stretches.len() - 1
-            });
-            stretches[place].events.push(event);
-        }
-    }
-    stretches
 }
 
 /// Lines parked streams' events up behind those already parked, and gives the other streams.

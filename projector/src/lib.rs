@@ -28,6 +28,8 @@ pub mod projections;
 mod projector;
 pub mod rebuild;
 pub mod registry;
+mod retry;
+mod stretches;
 
 pub use checkpoint::Checkpoint;
 pub use consumer::Consumer;

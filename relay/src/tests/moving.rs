@@ -11,6 +11,7 @@ use super::judge::{Verdict, judge};
 use super::log::{Log, tenant};
 use super::running::{Running, settings};
 use super::topic;
+use crate::settings::Settings;
 
 const MOVES: i16 = 12;
 
@@ -55,17 +56,22 @@ async fn given_slots_that_move_while_orders_come_then_the_topic_has_all_in_order
     assert!(verdict.is_good(), "{verdict:?}");
 }
 
+/// Orders that were published, and as many after the relay had died.
+async fn place_without_a_relay(log: &Log, settings: &Settings) {
+    let relay = Running::start(log, settings);
+    log.place_many(40).await;
+    log.wait_until_published(&settings.kafka.topic.name).await;
+    relay.kill().await;
+    log.place_many(40).await;
+}
+
 /// A relay that is away will publish the rest when it is back: a slot that left meanwhile would have its
 /// later events first. So it does not leave.
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_relay_that_is_away_then_its_slots_stay_until_it_is_back() {
     let (log, kafka) = (Log::of(2).await, testing::shared().await);
     let settings = settings(&kafka.bootstrap(), "moving-away", 1);
-    let relay = Running::start(&log, &settings);
-    log.place_many(40).await;
-    log.wait_until_published(&settings.kafka.topic.name).await;
-    relay.kill().await;
-    log.place_many(40).await;
+    place_without_a_relay(&log, &settings).await;
 
     let slot = Slot::of(&tenant(0));
     let target = 1 - log.store.shard_of(slot).unwrap().0;
@@ -96,11 +102,7 @@ async fn given_a_relay_that_is_away_then_its_slots_stay_until_it_is_back() {
 async fn planted_a_move_that_does_not_wait_for_the_relay_is_noticed() {
     let (log, kafka) = (Log::of(2).await, testing::shared().await);
     let settings = settings(&kafka.bootstrap(), "moving-planted", 1);
-    let relay = Running::start(&log, &settings);
-    log.place_many(40).await;
-    log.wait_until_published(&settings.kafka.topic.name).await;
-    relay.kill().await;
-    log.place_many(40).await;
+    place_without_a_relay(&log, &settings).await;
     let slot = Slot::of(&tenant(0));
     let target = 1 - log.store.shard_of(slot).unwrap().0;
     let careless = MoveOptions {

@@ -89,11 +89,8 @@ async fn given_a_rebuild_killed_three_times_then_it_goes_on_where_it_was_and_the
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn given_an_interrupted_rebuild_when_begun_from_scratch_then_what_it_had_filled_is_dropped() {
-    let mut site = Site::new().await;
-    site.more_orders(200);
-    site.append().await;
+/// A rebuild that had begun to fill generation 2 when it ended.
+async fn interrupt_one(site: &Site) {
     let (store, pool) = (site.store.clone(), site.pool.clone());
     let slow = rebuild::Options {
         workers: 1,
@@ -105,6 +102,14 @@ async fn given_an_interrupted_rebuild_when_begun_from_scratch_then_what_it_had_f
     eventually("it has begun", || async { site.filled(2).await > 0 }).await;
     rebuilding.abort();
     assert!(rebuilding.await.expect_err("ended").is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_interrupted_rebuild_when_begun_from_scratch_then_what_it_had_filled_is_dropped() {
+    let mut site = Site::new().await;
+    site.more_orders(200);
+    site.append().await;
+    interrupt_one(&site).await;
     let rebuilt = site
         .rebuild(&rebuild::Options {
             from_scratch: true,
@@ -142,17 +147,7 @@ async fn given_leases_that_run_out_one_after_another_and_nobody_renews_then_the_
     let mut site = Site::new().await;
     site.more_orders(200);
     site.append().await;
-    let (store, pool) = (site.store.clone(), site.pool.clone());
-    let slow = rebuild::Options {
-        workers: 1,
-        chunk: 1,
-        ..options()
-    };
-    let rebuilding =
-        tokio::spawn(async move { rebuild::rebuild(&store, &pool, &registry::all(), &slow, NOBODY).await });
-    eventually("it has begun", || async { site.filled(2).await > 0 }).await;
-    rebuilding.abort();
-    assert!(rebuilding.await.expect_err("ended").is_cancelled());
+    interrupt_one(&site).await;
     // As when it was killed at its beginning, on a busy machine.
     sqlx::query(
         "UPDATE meta.rebuilds
