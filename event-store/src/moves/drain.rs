@@ -3,7 +3,10 @@
 //! Only then may the target's publish what comes after, or the order of a slot in Kafka would depend on
 //! who is faster. A relay that is away is waited for, because when it is back it will publish the rest.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
+use tokio::time::Instant;
 
 use crate::error::Error;
 
@@ -54,4 +57,78 @@ pub(super) async fn lagging(
     .map_err(Error::read)?;
     let lagging = |(topic, published, held)| Lagging { topic, published, held };
     Ok(rows.into_iter().map(lagging).collect())
+}
+
+/// How quickly relays publish a slot that still takes appends.
+///
+/// While orders come, a relay is always a little behind, so that to wait until it has everything could
+/// take for ever. It is enough that what it lacks is published within the pause that writers are given.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Behind the fence relays may take that long.
+    enough: Duration,
+    /// An end of the slot, and when it was seen.
+    mark: Option<(i64, Instant)>,
+}
+
+impl Pace {
+    /// Half of the pause is left to everything else.
+    pub(super) fn within(max_pause: Duration) -> Self {
+        Self {
+            enough: max_pause / 2,
+            mark: None,
+        }
+    }
+
+    /// What the relays are waited for: the end of the slot when it was asked for.
+    pub(super) fn mark(&mut self, end: i64, now: Instant) -> i64 {
+        self.mark.get_or_insert((end, now)).0
+    }
+
+    /// They have published up to the mark. Whether that was quick enough; otherwise the next end is
+    /// waited for.
+    pub(super) fn reached(&mut self, now: Instant) -> bool {
+        self.mark.take().is_some_and(|(_, since)| now - since <= self.enough)
+    }
+}
+
+/// Why a move does not go on, and what to do. `lagging` is what lacks events up to `upto`; `None` where
+/// nothing does, but not within `max_pause`.
+pub(super) fn too_slow(lagging: Option<&str>, upto: i64, max_pause: Duration) -> String {
+    let ms = max_pause.as_millis();
+    match lagging {
+        Some(lagging) => format!(
+            "{lagging}, and the slot needs {upto}: start the relay and go on with --resume, name a topic that is \
+             published no more with --abandoned-topic, or take the move back with --undo; nothing was shut"
+        ),
+        None => format!(
+            "its relay publishes, but takes longer than half of the {ms} ms that writers may wait: go on with --resume \
+             when it is less busy, let them wait longer with --max-pause-ms, or take the move back with --undo; \
+             nothing was shut"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_relay_that_is_always_a_little_behind_then_its_pace_is_enough() {
+        let (mut pace, now) = (Pace::within(Duration::from_secs(2)), Instant::now());
+        assert_eq!(pace.mark(10, now), 10);
+        let later = now + Duration::from_millis(900);
+        assert_eq!(pace.mark(11, later), 10, "a later end does not move the mark");
+        assert!(pace.reached(later));
+    }
+
+    #[test]
+    fn given_a_relay_that_takes_too_long_then_the_next_end_is_waited_for() {
+        let (mut pace, now) = (Pace::within(Duration::from_secs(2)), Instant::now());
+        pace.mark(10, now);
+        let later = now + Duration::from_millis(1_100);
+        assert!(!pace.reached(later));
+        assert_eq!(pace.mark(25, later), 25);
+        assert!(pace.reached(later));
+    }
 }

@@ -117,35 +117,41 @@ impl<'a> Work<'a> {
         }
         // The source may have lost its end and taken other events in its place since that was compared.
         self.verified_up_to(SlotPosition(0)).await?;
-        let give_up = Instant::now() + self.options.relay_patience;
-        loop {
-            while self.copy(ownership).await? >= source::PAGE {
-                if self.stop.is_cancelled() {
-                    return Ok(None);
-                }
-            }
-            self.copy_numbers().await?;
-            let slot = self.moving.slot;
-            verify::compare_events(&self.source, &self.target, slot, self.moving.verified, self.reached).await?;
-            self.verified_up_to(self.reached).await?;
-            let upto = source::last_to_publish(&self.source, slot).await?;
-            let Some(lagging) = self.lagging(upto).await? else {
-                break;
-            };
-            if Instant::now() >= give_up {
-                let why = format!(
-                    "{lagging}, and the slot needs {upto}: start the relay and go on with --resume, name a topic that is \
-                     published no more with --abandoned-topic, or take the move back with --undo; nothing was shut"
-                );
-                return Err(self.refuse(&why));
-            }
-            tokio::select! {
-                () = sleep(PAUSE) => {}
-                () = self.stop.cancelled() => return Ok(None),
-            }
+        if !self.bring_up(ownership).await? {
+            return Ok(None);
         }
         self.passed(Step::Copied).await;
         Ok((!self.stop.is_cancelled()).then_some(standing))
+    }
+
+    /// Has the target keep up with the source, until the relays do, too. Returns whether they came to
+    /// it, rather than were told to stop.
+    async fn bring_up(&mut self, ownership: Ownership) -> Result<bool, Error> {
+        let slot = self.moving.slot;
+        let give_up = Instant::now() + self.options.relay_patience;
+        let mut pace = drain::Pace::within(self.options.max_pause);
+        loop {
+            while self.copy(ownership).await? >= source::PAGE {
+                if self.stop.is_cancelled() {
+                    return Ok(false);
+                }
+            }
+            self.copy_numbers().await?;
+            verify::compare_events(&self.source, &self.target, slot, self.moving.verified, self.reached).await?;
+            self.verified_up_to(self.reached).await?;
+            let upto = pace.mark(source::last_to_publish(&self.source, slot).await?, Instant::now());
+            let lagging = self.lagging(upto).await?;
+            if lagging.is_none() && pace.reached(Instant::now()) {
+                return Ok(true);
+            }
+            if Instant::now() >= give_up {
+                return Err(self.refuse(&drain::too_slow(lagging.as_deref(), upto, self.options.max_pause)));
+            }
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = self.stop.cancelled() => return Ok(false),
+            }
+        }
     }
 
     /// Shuts the slot at its source, and opens it at the target or, where that would take too long, at

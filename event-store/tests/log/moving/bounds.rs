@@ -115,6 +115,37 @@ async fn given_a_relay_that_stops_as_the_slot_is_shut_then_the_move_is_undone_wi
     audit(&platform, &store).await;
 }
 
+/// A relay that publishes what was there at its last look, and never has everything while orders come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn given_a_relay_that_is_always_a_little_behind_then_the_slot_is_moved_all_the_same() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    published(&platform, 0, 0).await;
+    let moving = async {
+        let moved = moved(&mover(&platform, MoveOptions::default()), Slot::of(&tenant), 1).await;
+        assert_eq!(moved.state, MoveState::Done);
+    };
+    let ordering = async {
+        let (mut behind, mut shut) = (0, false);
+        loop {
+            match store.append(append(&fresh_order(&tenant), 0)).await {
+                Ok(stored) if stored.shard == ShardId(1) => return,
+                Ok(stored) => {
+                    published(&platform, 0, behind).await;
+                    behind = stored.events[0].position.0;
+                }
+                Err(_) if !shut => {
+                    published(&platform, 0, behind).await;
+                    shut = true;
+                }
+                Err(_) => {}
+            }
+        }
+    };
+    within("a move while orders come", async { tokio::join!(moving, ordering) }).await;
+    audit(&platform, &store).await;
+}
+
 #[tokio::test]
 async fn given_a_stop_while_it_copies_then_nothing_is_shut_and_it_goes_on_later() {
     let platform = Platform::fresh(2).await;
