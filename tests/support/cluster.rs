@@ -8,9 +8,14 @@ use std::process::{Output, Stdio};
 
 use cluster::{Cluster, Config};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::platform::{BINARY, Databases};
 use super::topology::Topology;
+
+/// Clusters take turns: one has some twenty processes, and two at once on a small machine would mostly
+/// show how each does without a processor.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A running cluster, ended with everything of it when dropped.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct OnCluster {
     url: String,
     databases: Databases,
     folder: TempDir,
+    /// Given back when everything has ended.
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl OnCluster {
@@ -27,8 +34,9 @@ impl OnCluster {
         Self::start_with(|_| {}).await
     }
 
-    /// Starts it, changed.
+    /// Starts it, changed, when no other runs.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let turn = TURN.lock().await;
         let folder = TempDir::with_prefix("comanda-cluster-").expect("a folder");
         // PostgreSQL runs as a user of its own under root and must be able to enter.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
@@ -47,6 +55,7 @@ impl OnCluster {
             },
             cluster,
             folder,
+            _turn: turn,
         }
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Pace {
     enough: Duration,
     /// An end of the slot, and when it was seen.
     mark: Option<(i64, Instant)>,
+    /// How long they took to the mark before.
+    took: Option<Duration>,
 }
 
 impl Pace {
@@ -77,6 +79,7 @@ impl Pace {
         Self {
             enough: max_pause / 2,
             mark: None,
+            took: None,
         }
     }
 
@@ -88,24 +91,29 @@ impl Pace {
     /// They have published up to the mark. Whether that was quick enough; otherwise the next end is
     /// waited for.
     pub(super) fn reached(&mut self, now: Instant) -> bool {
-        self.mark.take().is_some_and(|(_, since)| now - since <= self.enough)
+        let Some((_, since)) = self.mark.take() else {
+            return false;
+        };
+        let took = now - since;
+        self.took = Some(took);
+        took <= self.enough
     }
-}
 
-/// Why a move does not go on, and what to do. `lagging` is what lacks events up to `upto`; `None` where
-/// nothing does, but not within `max_pause`.
-pub(super) fn too_slow(lagging: Option<&str>, upto: i64, max_pause: Duration) -> String {
-    let ms = max_pause.as_millis();
-    match lagging {
-        Some(lagging) => format!(
-            "{lagging}, and the slot needs {upto}: start the relay and go on with --resume, name a topic that is \
-             published no more with --abandoned-topic, or take the move back with --undo; nothing was shut"
-        ),
-        None => format!(
-            "its relay publishes, but takes longer than half of the {ms} ms that writers may wait: go on with --resume \
-             when it is less busy, let them wait longer with --max-pause-ms, or take the move back with --undo; \
-             nothing was shut"
-        ),
+    /// Why a move does not go on, and what to do.
+    pub(super) fn complaint(&self, lagging: &str, upto: i64) -> String {
+        let instead = "or take the move back with --undo; nothing was shut";
+        match self.took {
+            None => format!(
+                "{lagging}, and the slot needs {upto}: start the relay and go on with --resume, name a topic that is \
+                 published no more with --abandoned-topic, {instead}"
+            ),
+            Some(took) => format!(
+                "its relay took {} ms to publish what was there, and {} ms is what writers may wait for that: go on \
+                 with --resume when it is less busy, let them wait longer with --max-pause-ms, {instead}",
+                took.as_millis(),
+                self.enough.as_millis()
+            ),
+        }
     }
 }
 
@@ -128,6 +136,11 @@ mod tests {
         pace.mark(10, now);
         let later = now + Duration::from_millis(1_100);
         assert!(!pace.reached(later));
+        let complaint = pace.complaint("", 25);
+        assert!(
+            complaint.starts_with("its relay took 1100 ms to publish"),
+            "{complaint}"
+        );
         assert_eq!(pace.mark(25, later), 25);
         assert!(pace.reached(later));
     }

@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
                 return Ok(true);
             }
             if Instant::now() >= give_up {
-                return Err(self.refuse(&drain::too_slow(lagging.as_deref(), upto, self.options.max_pause)));
+                return Err(self.refuse(&pace.complaint(&lagging.unwrap_or_default(), upto)));
             }
             tokio::select! {
                 () = sleep(PAUSE) => {}

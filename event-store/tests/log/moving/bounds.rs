@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use event_store::{Error, MoveEnd, MoveOptions, MoveState, ShardId, Slot, Step};
+use domain::TenantId;
+use event_store::{Error, EventStore, MoveEnd, MoveOptions, MoveState, ShardId, Slot, Step};
 
 use super::{Held, audit, moved, mover, never, on_the_first, plan};
 use crate::support::{Platform, append, fresh_order, run, within};
@@ -115,35 +116,65 @@ async fn given_a_relay_that_stops_as_the_slot_is_shut_then_the_move_is_undone_wi
     audit(&platform, &store).await;
 }
 
-/// A relay that publishes what was there at its last look, and never has everything while orders come.
+/// Places orders until one is taken by the second shard, at a relay of the first that has never
+/// published the last of them, unless no more are taken.
+async fn order_ahead_of_the_relay(platform: &Platform, store: &EventStore, tenant: &TenantId) {
+    let mut last = None;
+    loop {
+        match store.append(append(&fresh_order(tenant), 0)).await {
+            Ok(stored) if stored.shard == ShardId(1) => return,
+            Ok(stored) => {
+                let before = last.replace(stored.events[0].position.0);
+                published(platform, 0, before.unwrap_or(0)).await;
+            }
+            Err(_) => {
+                if let Some(last) = last.take() {
+                    published(platform, 0, last).await;
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn given_a_relay_that_is_always_a_little_behind_then_the_slot_is_moved_all_the_same() {
     let platform = Platform::fresh(2).await;
     let (store, tenant) = (platform.store().await, on_the_first());
+    // Nothing of it is published when the move begins.
+    store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
     published(&platform, 0, 0).await;
-    let moving = async {
-        let moved = moved(&mover(&platform, MoveOptions::default()), Slot::of(&tenant), 1).await;
-        assert_eq!(moved.state, MoveState::Done);
-    };
-    let ordering = async {
-        let (mut behind, mut shut) = (0, false);
-        loop {
-            match store.append(append(&fresh_order(&tenant), 0)).await {
-                Ok(stored) if stored.shard == ShardId(1) => return,
-                Ok(stored) => {
-                    published(&platform, 0, behind).await;
-                    behind = stored.events[0].position.0;
-                }
-                Err(_) if !shut => {
-                    published(&platform, 0, behind).await;
-                    shut = true;
-                }
-                Err(_) => {}
-            }
-        }
-    };
-    within("a move while orders come", async { tokio::join!(moving, ordering) }).await;
+    let mover = mover(&platform, MoveOptions::default());
+    let moving = moved(&mover, Slot::of(&tenant), 1);
+    let ordering = order_ahead_of_the_relay(&platform, &store, &tenant);
+    let (moved, ()) = within("a move while orders come", async { tokio::join!(moving, ordering) }).await;
+    assert_eq!(moved.state, MoveState::Done);
     audit(&platform, &store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn given_a_relay_that_is_too_slow_for_the_pause_then_nothing_is_shut_and_its_time_is_told() {
+    let platform = Platform::fresh(2).await;
+    let (store, tenant) = (platform.store().await, on_the_first());
+    store.append(append(&fresh_order(&tenant), 0)).await.expect("stored");
+    published(&platform, 0, 0).await;
+    let hurried = MoveOptions {
+        max_pause: Duration::from_millis(1),
+        relay_patience: Duration::from_secs(1),
+        ..MoveOptions::default()
+    };
+    let mover = mover(&platform, hurried);
+    let planned = plan(&mover, Slot::of(&tenant), 1).await;
+    let stop = never();
+    let refused = tokio::select! {
+        end = mover.run(&planned, &stop) => end,
+        () = order_ahead_of_the_relay(&platform, &store, &tenant) => panic!("it was moved"),
+    };
+    assert!(
+        matches!(&refused, Err(Error::NotMoved { reason, .. })
+            if reason.contains("its relay took") && reason.contains("--max-pause-ms")),
+        "{refused:?}"
+    );
+    store.append(append(&fresh_order(&tenant), 0)).await.expect("open");
 }
 
 #[tokio::test]
